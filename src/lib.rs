@@ -1,0 +1,27 @@
+//! pixcell: drop an image in a folder; see it in a spreadsheet cell.
+//!
+//! The rooms, from the top down. A room may use the rooms below it and never one above; the test
+//! `tests/integration/layers.rs` reads every `use crate::` and fails on an upward edge.
+//!
+//! ```text
+//!  cli        one file a subcommand; prints, asks, exits
+//!  service    the running daemon: signals, readiness, shutdown, control socket
+//!  sandbox    a strict stand-in for the Feishu API, with a page that shows the grid
+//!  upload     lanes, gates, retry; turns jobs into receipts
+//!  intake     settling, completeness, hashing, dedup; turns candidates into jobs
+//!  watch      native watcher and tree scan; turns a file system into candidates
+//!  feishu     the API client: tokens, pace, calls, streaming image body, error classes
+//!  store      sled: records, keys, transactions, recovery
+//!  placement  patterns, templates, slots; pure
+//!  image      recognising formats, completeness of each container, content hash; pure
+//!  config     YAML to a validated, typed Config; every error with file, line and key
+//!  a1         cell references; pure
+//! ```
+//!
+//! The way of a picture: folder → candidate (`watch`) → image (`intake`) → slot (`placement`) →
+//! job (`store`) → cell (`upload`, through `feishu`) → ledger (`store`).
+
+pub mod a1;
+pub mod config;
+pub mod image;
+pub mod placement;

@@ -1,0 +1,2 @@
+//! The `pixcell` binary: arguments in, exit code out; nothing else.
+fn main() {}

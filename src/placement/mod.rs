@@ -1,0 +1,8 @@
+//! Where a file goes: patterns with captures, templates over them, slots. Pure: no file is opened,
+//! no call is made.
+
+pub mod path;
+pub mod slot;
+
+pub use path::RelPath;
+pub use slot::{Slot, SlotAddress};

@@ -1,0 +1,87 @@
+//! A file's path inside its mapped folder, as raw bytes: names need not be UTF-8.
+
+use std::ffi::OsStr;
+use std::fmt;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Component, Path};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+/// A path below a mapped folder: at least one part, none of them `.` or `..`, no leading `/`.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "Vec<u8>", into = "Vec<u8>")]
+pub struct RelPath(Arc<[u8]>);
+
+impl RelPath {
+    /// The path, when it is one that stays below its folder.
+    pub fn new(path: &Path) -> Option<Self> {
+        let mut parts = path.components();
+        let inside = parts.all(|part| matches!(part, Component::Normal(_)));
+        // Rebuilt from its parts: one spelling a path (no doubled or trailing slash).
+        let clean: Vec<&[u8]> = path
+            .components()
+            .map(|part| part.as_os_str().as_bytes())
+            .collect();
+        (inside && !clean.is_empty()).then(|| Self(clean.join(&b'/').into()))
+    }
+
+    /// The bytes, parts joined by `/`.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// The same as a path, relative.
+    pub fn as_path(&self) -> &Path {
+        Path::new(OsStr::from_bytes(&self.0))
+    }
+
+    /// The last part.
+    pub fn file_name(&self) -> &OsStr {
+        let start = self
+            .0
+            .iter()
+            .rposition(|byte| *byte == b'/')
+            .map_or(0, |slash| slash + 1);
+        OsStr::from_bytes(&self.0[start..])
+    }
+}
+
+impl TryFrom<Vec<u8>> for RelPath {
+    type Error = &'static str;
+    fn try_from(bytes: Vec<u8>) -> Result<Self, Self::Error> {
+        Self::new(Path::new(OsStr::from_bytes(&bytes))).ok_or("no path below a folder")
+    }
+}
+
+impl From<RelPath> for Vec<u8> {
+    fn from(path: RelPath) -> Self {
+        path.0.to_vec()
+    }
+}
+
+impl fmt::Display for RelPath {
+    /// For people: control characters and broken UTF-8 escaped, so that a name is always one line.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for chunk in self.0.utf8_chunks() {
+            for c in chunk.valid().chars() {
+                if c.is_control() {
+                    write!(f, "{}", c.escape_default())?;
+                } else {
+                    write!(f, "{c}")?;
+                }
+            }
+            chunk
+                .invalid()
+                .iter()
+                .try_for_each(|byte| write!(f, "\\x{byte:02x}"))?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for RelPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
