@@ -1,0 +1,1069 @@
+//! sled behind types: the trees, the transactions that keep them in step, and durability.
+//!
+//! | tree | key | value |
+//! | --- | --- | --- |
+//! | `files` | mapping, 0, path | [`FileRecord`] |
+//! | `slots` | [`SlotAddress`] | [`SlotRecord`] |
+//! | `queue` | document, 0, due, job id | the slot's key; one entry for every queued job |
+//! | `history` | sequence | [`Event`]; the newest [`HISTORY_MOST`] |
+//! | `meta` | name | schema version, epoch, configuration |
+//!
+//! A slot's record and its queue entry change together, in one transaction, here and nowhere else.
+//! Every method blocks; on the async runtime use [`Store::call`].
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use sled::transaction::{
+    ConflictableTransactionError, ConflictableTransactionResult, TransactionError,
+    TransactionalTree,
+};
+use sled::{Db, Transactional, Tree};
+use tokio::sync::Notify;
+
+use super::envelope::{self, Damage};
+use super::record::{
+    Done, Event, FileKey, FileRecord, Job, JobState, Parked, Release, SlotRecord, Target, Timestamp,
+};
+use crate::config::SpreadsheetRef;
+use crate::image::ContentHash;
+use crate::placement::SlotAddress;
+
+/// sled's page cache. Its own default is 1 GiB.
+const CACHE_BYTES: u64 = 8 * 1024 * 1024;
+/// How many lines of history are kept.
+const HISTORY_MOST: usize = 10_000;
+/// Grows when the trees or keys change.
+pub(super) const SCHEMA: u32 = 1;
+
+/// What went wrong with the store.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The disk or sled failed.
+    #[error("the store in {} failed: {source}; check the disk's space and health", dir.display())]
+    Sled {
+        /// The database's folder.
+        dir: PathBuf,
+        /// What sled said.
+        source: sled::Error,
+    },
+    /// The operating system refused to write through to the disk.
+    #[error("the store in {} could not be written through to disk: {source}", dir.display())]
+    Sync {
+        /// The database's folder.
+        dir: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A record does not prove itself.
+    #[error("a record of `{tree}` in {} is damaged: {damage}; it is rebuilt at the next start", dir.display())]
+    Damaged {
+        /// The database's folder.
+        dir: PathBuf,
+        /// The tree.
+        tree: &'static str,
+        /// In which way.
+        damage: Damage,
+    },
+    /// A newer pixcell wrote this.
+    #[error(
+        "the state in {} has schema version {found}, this pixcell knows {SCHEMA}; start the newer version, or move the directory away (the cells are then compared afresh)",
+        dir.display()
+    )]
+    Newer {
+        /// The database's folder.
+        dir: PathBuf,
+        /// Its version.
+        found: u32,
+    },
+}
+
+/// The store. Cheap to clone.
+#[derive(Clone)]
+pub struct Store(Arc<Inner>);
+
+struct Inner {
+    dir: PathBuf,
+    db: Db,
+    files: Tree,
+    slots: Tree,
+    queue: Tree,
+    history: Tree,
+    meta: Tree,
+    history_len: AtomicUsize,
+    /// sled's own file, for the fsync that its `flush` leaves out on Linux.
+    log: File,
+    epoch: u64,
+    wakers: Mutex<HashMap<String, Arc<Notify>>>,
+}
+
+/// A queued job, first in its lane.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Waiting {
+    /// The slot.
+    pub address: SlotAddress,
+    /// Its newest version.
+    pub job: Job,
+    /// Earliest time of the next call.
+    pub due: Timestamp,
+    /// When the slot was last written.
+    pub last_write: Option<Timestamp>,
+}
+
+/// How many of each there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub struct Totals {
+    /// Jobs that wait for their turn.
+    pub queued: u64,
+    /// Jobs whose file changed after it was hashed.
+    pub stale: u64,
+    /// Jobs that wait for a person or a change.
+    pub parked: u64,
+    /// Slots whose content is known.
+    pub written: u64,
+}
+
+impl Totals {
+    fn count(&mut self, slot: &SlotRecord) {
+        self.written += u64::from(slot.ledger.is_some());
+        match slot.job.as_ref().map(|job| &job.state) {
+            Some(JobState::Queued { .. }) => self.queued += 1,
+            Some(JobState::Stale) => self.stale += 1,
+            Some(JobState::Parked(_)) => self.parked += 1,
+            None => {}
+        }
+    }
+}
+
+type Result<T> = std::result::Result<T, StoreError>;
+/// Why a transaction was given up.
+type Abort = ConflictableTransactionError<(&'static str, Damage)>;
+
+/// The trees within one transaction.
+struct Txn<'a> {
+    files: &'a TransactionalTree,
+    slots: &'a TransactionalTree,
+    queue: &'a TransactionalTree,
+    history: &'a TransactionalTree,
+    sequence: u64,
+}
+
+impl Txn<'_> {
+    fn put<T: Serialize>(&self, tree: &TransactionalTree, key: &[u8], record: &T) -> Sealed {
+        tree.insert(key, seal(key, self.sequence, record)?)?;
+        Ok(())
+    }
+
+    fn file(&self, key: &FileKey) -> std::result::Result<Option<FileRecord>, Abort> {
+        get("files", self.files, &file_key(key))
+    }
+
+    fn put_file(&self, key: &FileKey, record: &FileRecord) -> Sealed {
+        self.put(self.files, &file_key(key), record)
+    }
+
+    fn remove_file(&self, key: &FileKey) -> Sealed {
+        self.files.remove(file_key(key))?;
+        Ok(())
+    }
+
+    /// Changes a slot's record and its queue entry together.
+    fn slot<R>(
+        &self,
+        address: &SlotAddress,
+        change: impl FnOnce(&mut SlotRecord) -> R,
+    ) -> std::result::Result<R, Abort> {
+        let key = slot_key(address)?;
+        let mut record: SlotRecord = get("slots", self.slots, &key)?.unwrap_or_default();
+        let before = record.clone();
+        let answer = change(&mut record);
+        if record != before {
+            let (old, new) = (queue_key(address, &before), queue_key(address, &record));
+            if old != new {
+                if let Some(old) = old {
+                    self.queue.remove(old)?;
+                }
+                if let Some(new) = new {
+                    self.queue.insert(new, key.as_slice())?;
+                }
+            }
+            self.put(self.slots, &key, &record)?;
+        }
+        Ok(answer)
+    }
+
+    fn note(&self, event: &Event) -> Sealed {
+        self.put(self.history, &self.sequence.to_be_bytes(), event)
+    }
+
+    /// Drops the job that `source` waits with, if it is the slot's job.
+    fn drop_job_of(
+        &self,
+        address: &SlotAddress,
+        source: &FileKey,
+    ) -> std::result::Result<Option<Job>, Abort> {
+        self.slot(address, |slot| {
+            slot.job.take_if(|job| job.source == *source)
+        })
+    }
+}
+
+fn get<T: DeserializeOwned>(
+    name: &'static str,
+    tree: &TransactionalTree,
+    key: &[u8],
+) -> std::result::Result<Option<T>, Abort> {
+    let Some(sealed) = tree.get(key)? else {
+        return Ok(None);
+    };
+    let record = envelope::unseal(key, &sealed)
+        .map_err(|damage| ConflictableTransactionError::Abort((name, damage)))?;
+    Ok(Some(record))
+}
+
+type Sealed = std::result::Result<(), Abort>;
+
+fn seal<T: Serialize>(
+    key: &[u8],
+    sequence: u64,
+    record: &T,
+) -> std::result::Result<Vec<u8>, Abort> {
+    // Our records hold nothing that postcard cannot encode; were it otherwise, nothing is written.
+    envelope::seal(key, sequence, record)
+        .map_err(|_| ConflictableTransactionError::Abort(("record", Damage::Content)))
+}
+
+fn file_key(key: &FileKey) -> Vec<u8> {
+    [key.mapping.as_str().as_bytes(), &[0], key.path.as_bytes()].concat()
+}
+
+fn slot_key(address: &SlotAddress) -> std::result::Result<Vec<u8>, Abort> {
+    postcard::to_stdvec(address)
+        .map_err(|_| ConflictableTransactionError::Abort(("slots", Damage::Content)))
+}
+
+fn lane_prefix(lane: &SpreadsheetRef) -> Vec<u8> {
+    [lane.to_string().as_bytes(), &[0]].concat()
+}
+
+/// The queue entry that a slot's record asks for.
+fn queue_key(address: &SlotAddress, slot: &SlotRecord) -> Option<Vec<u8>> {
+    let job = slot.job.as_ref()?;
+    let JobState::Queued { due } = job.state else {
+        return None;
+    };
+    let lane = lane_prefix(&address.spreadsheet);
+    Some([lane.as_slice(), &due.0.to_be_bytes(), &job.id.to_be_bytes()].concat())
+}
+
+impl Store {
+    /// Opens or creates the database in `dir`. [`super::open`] is the way in: it takes care of damage.
+    pub(super) fn open(dir: &Path) -> Result<Self> {
+        let failed = |source| StoreError::Sled {
+            dir: dir.into(),
+            source,
+        };
+        let db = sled::Config::new()
+            .path(dir)
+            .cache_capacity(CACHE_BYTES)
+            .mode(sled::Mode::LowSpace)
+            .open()
+            .map_err(failed)?;
+        let tree = |name| db.open_tree(name).map_err(failed);
+        let (files, slots, queue) = (tree("files")?, tree("slots")?, tree("queue")?);
+        let (history, meta) = (tree("history")?, tree("meta")?);
+        let found = read_meta(dir, &meta, "schema")?.unwrap_or(SCHEMA);
+        if found > SCHEMA {
+            return Err(StoreError::Newer {
+                dir: dir.into(),
+                found,
+            });
+        }
+        let epoch = read_meta::<u64>(dir, &meta, "epoch")?.unwrap_or(0) + 1;
+        let log = sync_new(dir).map_err(|source| StoreError::Sync {
+            dir: dir.into(),
+            source,
+        })?;
+        let history_len = AtomicUsize::new(history.len());
+        let store = Self(Arc::new(Inner {
+            dir: dir.into(),
+            db,
+            files,
+            slots,
+            queue,
+            history,
+            meta,
+            history_len,
+            log,
+            epoch,
+            wakers: Mutex::default(),
+        }));
+        store.put_meta("schema", &SCHEMA)?;
+        store.put_meta("epoch", &epoch)?;
+        store.sync()?;
+        Ok(store)
+    }
+
+    /// Runs `work` on a thread where blocking is allowed.
+    ///
+    /// # Panics
+    /// When `work` does.
+    pub async fn call<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Self) -> T + Send + 'static,
+    ) -> T {
+        let store = self.clone();
+        match tokio::task::spawn_blocking(move || work(&store)).await {
+            Ok(answer) => answer,
+            Err(failed) => std::panic::resume_unwind(failed.into_panic()),
+        }
+    }
+
+    /// Which run of the daemon this is; grows with every start.
+    pub fn epoch(&self) -> u64 {
+        self.0.epoch
+    }
+
+    /// A number never given before; grows.
+    ///
+    /// # Errors
+    /// When sled fails.
+    pub fn next_id(&self) -> Result<u64> {
+        self.0
+            .db
+            .generate_id()
+            .map_err(|source| self.failed(source))
+    }
+
+    /// Wakes when a job may have been queued for `lane`. A wake-up may be spurious.
+    pub fn waker(&self, lane: &SpreadsheetRef) -> Arc<Notify> {
+        let mut wakers = self.0.wakers.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(wakers.entry(lane.to_string()).or_default())
+    }
+
+    fn wake(&self, lane: &SpreadsheetRef) {
+        self.waker(lane).notify_one();
+    }
+
+    /// What is known of a file.
+    ///
+    /// # Errors
+    /// When sled fails or the record is damaged.
+    pub fn file(&self, key: &FileKey) -> Result<Option<FileRecord>> {
+        self.read("files", &self.0.files, &file_key(key))
+    }
+
+    /// What is known of a slot.
+    ///
+    /// # Errors
+    /// When sled fails or the record is damaged.
+    pub fn slot(&self, address: &SlotAddress) -> Result<SlotRecord> {
+        let Ok(key) = slot_key(address) else {
+            return Ok(SlotRecord::default());
+        };
+        Ok(self.read("slots", &self.0.slots, &key)?.unwrap_or_default())
+    }
+
+    /// Records a whole image and lets `decide` say what it means for its slot.
+    ///
+    /// When the file's rule names another slot than before, a job that waited in the old one goes.
+    ///
+    /// # Errors
+    /// When sled fails or a record is damaged; nothing has changed then.
+    pub fn take_image<R>(
+        &self,
+        key: &FileKey,
+        record: &FileRecord,
+        address: &SlotAddress,
+        decide: impl Fn(&mut SlotRecord) -> R,
+    ) -> Result<R> {
+        let answer = self.write(|txn| {
+            let before = txn.file(key)?.and_then(|file| file.slot);
+            if let Some(before) = before.filter(|before| before != address) {
+                txn.drop_job_of(&before, key)?;
+            }
+            txn.put_file(key, record)?;
+            txn.slot(address, &decide)
+        })?;
+        self.wake(&address.spreadsheet);
+        Ok(answer)
+    }
+
+    /// Records a file whose content is not sent. The job that an earlier content of it waits with
+    /// goes: those bytes are no more.
+    ///
+    /// # Errors
+    /// When sled fails or a record is damaged; nothing has changed then.
+    pub fn refuse(&self, key: &FileKey, record: &FileRecord) -> Result<()> {
+        self.write(|txn| {
+            let before = txn.file(key)?.and_then(|file| file.slot);
+            for address in before.iter().chain(&record.slot) {
+                txn.drop_job_of(address, key)?;
+            }
+            txn.put_file(key, record)
+        })
+    }
+
+    /// Forgets a file that is gone. Its waiting job goes, and the history says so; the ledger stays.
+    ///
+    /// # Errors
+    /// When sled fails or a record is damaged; nothing has changed then.
+    pub fn forget(&self, key: &FileKey, now: Timestamp) -> Result<()> {
+        self.write(|txn| {
+            let Some(slot) = txn.file(key)?.map(|file| file.slot) else {
+                return Ok(());
+            };
+            txn.remove_file(key)?;
+            let Some(slot) = slot else { return Ok(()) };
+            match txn.drop_job_of(&slot, key)? {
+                Some(job) => txn.note(&event(&slot, &job, Done::SourceGone, now)),
+                None => Ok(()),
+            }
+        })
+    }
+
+    /// The job of `lane` that is due first.
+    ///
+    /// # Errors
+    /// When sled fails or a record is damaged.
+    pub fn next(&self, lane: &SpreadsheetRef) -> Result<Option<Waiting>> {
+        let Some(entry) = self.0.queue.scan_prefix(lane_prefix(lane)).next() else {
+            return Ok(None);
+        };
+        let (queue_entry, key) = entry.map_err(|source| self.failed(source))?;
+        let damaged = |damage| self.damaged("queue", damage);
+        let address = postcard::from_bytes(&key).map_err(|_| damaged(Damage::Content))?;
+        let slot = self
+            .read::<SlotRecord>("slots", &self.0.slots, &key)?
+            .unwrap_or_default();
+        // A writer may have moved the job between the two reads; it has woken the lane as well.
+        let current = queue_key(&address, &slot).is_some_and(|key| queue_entry == key);
+        let last_write = slot.ledger.as_ref().map(|ledger| ledger.at);
+        match slot.job {
+            Some(job) if current => match job.state {
+                JobState::Queued { due } => Ok(Some(Waiting {
+                    address,
+                    job,
+                    due,
+                    last_write,
+                })),
+                _ => Ok(None),
+            },
+            _ => {
+                self.wake(lane);
+                Ok(None)
+            }
+        }
+    }
+
+    /// Records that a call for `job` begins, so that a crash in it is known; `false` when a newer
+    /// version has replaced the job. Survives the end of the process.
+    ///
+    /// # Errors
+    /// When sled fails or a record is damaged; the call must not be made then.
+    pub fn begin(&self, address: &SlotAddress, job: &Job, now: Timestamp) -> Result<bool> {
+        let begun = self.write(|txn| txn.slot(address, |slot| slot.begin(job, now)))?;
+        self.0.db.flush().map_err(|source| self.failed(source))?;
+        Ok(begun)
+    }
+
+    /// Records a receipt: ledger, history, and the next job if a newer version waits, which is then
+    /// not due before `next_due`. On disk when this returns.
+    ///
+    /// # Errors
+    /// When sled fails or a record is damaged. The cell holds the picture all the same; the intent
+    /// recorded before leads to one repeat.
+    pub fn written(
+        &self,
+        address: &SlotAddress,
+        job: &Job,
+        target: &Target,
+        revision: Option<u64>,
+        now: Timestamp,
+        next_due: Timestamp,
+    ) -> Result<()> {
+        self.write(|txn| {
+            let attempts = txn.slot(address, |slot| {
+                let attempts = slot
+                    .job_with(job.id)
+                    .map_or(job.attempts + 1, |job| job.attempts);
+                slot.written(job, target.clone(), revision, now);
+                if let Some(Job {
+                    state: JobState::Queued { due },
+                    ..
+                }) = &mut slot.job
+                {
+                    *due = (*due).max(next_due);
+                }
+                attempts
+            })?;
+            let done = Done::Written {
+                target: target.clone(),
+                revision,
+                attempts,
+            };
+            txn.note(&event(address, job, done, now))
+        })?;
+        self.trim_history()?;
+        self.sync()
+    }
+
+    /// Puts `job` back in its lane, due later. `untouched` says that the call surely changed nothing.
+    ///
+    /// # Errors
+    /// When sled fails or a record is damaged.
+    pub fn postpone(
+        &self,
+        address: &SlotAddress,
+        job: &Job,
+        due: Timestamp,
+        untouched: bool,
+    ) -> Result<()> {
+        self.change_slot(address, |slot| {
+            if let Some(job) = slot.job_with(job.id) {
+                job.state = JobState::Queued { due };
+            }
+            if untouched {
+                slot.not_written();
+            }
+        })
+    }
+
+    /// Parks `job`; the call surely changed nothing.
+    ///
+    /// # Errors
+    /// When sled fails or a record is damaged.
+    pub fn park(&self, address: &SlotAddress, job: &Job, parked: &Parked) -> Result<()> {
+        self.write(|txn| {
+            let current = txn.slot(address, |slot| {
+                let current = slot.job_with(job.id).map(|job| {
+                    job.state = JobState::Parked(parked.clone());
+                });
+                slot.not_written();
+                current
+            })?;
+            match current {
+                Some(()) => {
+                    let done = Done::Parked(parked.reason.clone());
+                    txn.note(&event(address, job, done, parked.at))
+                }
+                None => Ok(()),
+            }
+        })?;
+        self.trim_history()
+    }
+
+    /// Sets `job` aside until its file has been looked at again; the call, if there was one, surely
+    /// changed nothing.
+    ///
+    /// # Errors
+    /// When sled fails or a record is damaged.
+    pub fn set_stale(&self, address: &SlotAddress, job: &Job) -> Result<()> {
+        self.change_slot(address, |slot| {
+            if let Some(job) = slot.job_with(job.id) {
+                job.state = JobState::Stale;
+            }
+            slot.not_written();
+        })
+    }
+
+    /// Drops `job` because the configuration no longer sends its file here, and forgets the file, so
+    /// that it is looked at afresh when the configuration names it again.
+    ///
+    /// # Errors
+    /// When sled fails or a record is damaged.
+    pub fn withdraw(&self, address: &SlotAddress, job: &Job) -> Result<()> {
+        self.write(|txn| {
+            txn.slot(address, |slot| {
+                slot.job.take_if(|current| current.id == job.id).map(drop)
+            })?;
+            let theirs = txn.file(&job.source)?.and_then(|file| file.slot);
+            if theirs.as_ref() == Some(address) {
+                txn.remove_file(&job.source)
+            } else {
+                Ok(())
+            }
+        })
+    }
+
+    /// Puts parked jobs that `which` selects back in their lanes, due now. Tells how many.
+    ///
+    /// # Errors
+    /// When sled fails or a record is damaged.
+    pub fn release(
+        &self,
+        now: Timestamp,
+        which: impl Fn(&SlotAddress, &Job, &Parked) -> bool,
+    ) -> Result<usize> {
+        let mut released = 0;
+        for entry in self.slots() {
+            let (address, slot) = entry?;
+            let Some(job) = slot.job else { continue };
+            let JobState::Parked(parked) = &job.state else {
+                continue;
+            };
+            if which(&address, &job, parked) {
+                self.postpone(&address, &job, now, false)?;
+                released += 1;
+            }
+        }
+        Ok(released)
+    }
+
+    /// Releases what waits for a changed configuration, when `config` differs from that of the last
+    /// run.
+    ///
+    /// # Errors
+    /// When sled fails or a record is damaged.
+    pub fn note_config(&self, config: ContentHash, now: Timestamp) -> Result<usize> {
+        if read_meta(&self.0.dir, &self.0.meta, "config")? == Some(config) {
+            return Ok(0);
+        }
+        let released = self.release(now, |_, _, parked| parked.until == Release::Person)?;
+        self.put_meta("config", &config)?;
+        Ok(released)
+    }
+
+    /// All files, in the order of mapping and path.
+    pub fn files(&self) -> impl Iterator<Item = Result<(FileKey, FileRecord)>> + '_ {
+        self.0.files.iter().map(|entry| {
+            let (key, sealed) = entry.map_err(|source| self.failed(source))?;
+            let damaged = |damage| self.damaged("files", damage);
+            let record = envelope::unseal(&key, &sealed).map_err(damaged)?;
+            Ok((
+                parse_file_key(&key).ok_or_else(|| damaged(Damage::Content))?,
+                record,
+            ))
+        })
+    }
+
+    /// All slots.
+    pub fn slots(&self) -> impl Iterator<Item = Result<(SlotAddress, SlotRecord)>> + '_ {
+        self.0.slots.iter().map(|entry| {
+            let (key, sealed) = entry.map_err(|source| self.failed(source))?;
+            let damaged = |damage| self.damaged("slots", damage);
+            let record = envelope::unseal(&key, &sealed).map_err(damaged)?;
+            Ok((
+                postcard::from_bytes(&key).map_err(|_| damaged(Damage::Content))?,
+                record,
+            ))
+        })
+    }
+
+    /// What happened, the latest first.
+    pub fn history(&self) -> impl Iterator<Item = Result<Event>> + '_ {
+        self.0.history.iter().rev().map(|entry| {
+            let (key, sealed) = entry.map_err(|source| self.failed(source))?;
+            envelope::unseal(&key, &sealed).map_err(|damage| self.damaged("history", damage))
+        })
+    }
+
+    /// Counts over all slots. Reads them all.
+    ///
+    /// # Errors
+    /// When sled fails or a record is damaged.
+    pub fn totals(&self) -> Result<Totals> {
+        let mut totals = Totals::default();
+        for entry in self.slots() {
+            totals.count(&entry?.1);
+        }
+        Ok(totals)
+    }
+
+    /// How many jobs wait for their turn, in all lanes.
+    pub fn queued(&self) -> usize {
+        self.0.queue.len()
+    }
+
+    /// Whether no job waits for its turn.
+    pub fn queue_is_empty(&self) -> bool {
+        self.0.queue.is_empty()
+    }
+
+    /// Writes everything through to the disk. sled's own `flush` leaves the last step to a background
+    /// thread on Linux (spacejam/sled#1351), so a power cut could take what it acknowledged.
+    ///
+    /// # Errors
+    /// When sled or the disk fails.
+    pub fn sync(&self) -> Result<()> {
+        self.0.db.flush().map_err(|source| self.failed(source))?;
+        self.0.log.sync_data().map_err(|source| StoreError::Sync {
+            dir: self.0.dir.clone(),
+            source,
+        })
+    }
+
+    fn change_slot(&self, address: &SlotAddress, change: impl Fn(&mut SlotRecord)) -> Result<()> {
+        self.write(|txn| txn.slot(address, &change))?;
+        self.wake(&address.spreadsheet);
+        Ok(())
+    }
+
+    /// Runs `body` on all trees at once: all of it is recorded, or nothing.
+    fn write<R>(&self, body: impl Fn(&Txn<'_>) -> std::result::Result<R, Abort>) -> Result<R> {
+        let sequence = self.next_id()?;
+        let Inner {
+            files,
+            slots,
+            queue,
+            history,
+            ..
+        } = &*self.0;
+        (files, slots, queue, history)
+            .transaction(
+                |(files, slots, queue, history)| -> ConflictableTransactionResult<R, _> {
+                    body(&Txn {
+                        files,
+                        slots,
+                        queue,
+                        history,
+                        sequence,
+                    })
+                },
+            )
+            .map_err(|error| match error {
+                TransactionError::Abort((tree, damage)) => self.damaged(tree, damage),
+                TransactionError::Storage(source) => self.failed(source),
+            })
+    }
+
+    fn trim_history(&self) -> Result<()> {
+        // Counted by additions alone: an occasional recount is cheaper than a tree length per write.
+        if self.0.history_len.fetch_add(1, Ordering::Relaxed) < HISTORY_MOST + HISTORY_MOST / 10 {
+            return Ok(());
+        }
+        let mut length = self.0.history.len();
+        while length > HISTORY_MOST {
+            self.0
+                .history
+                .pop_min()
+                .map_err(|source| self.failed(source))?;
+            length -= 1;
+        }
+        self.0.history_len.store(length, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn read<T: DeserializeOwned>(
+        &self,
+        name: &'static str,
+        tree: &Tree,
+        key: &[u8],
+    ) -> Result<Option<T>> {
+        let Some(sealed) = tree.get(key).map_err(|source| self.failed(source))? else {
+            return Ok(None);
+        };
+        envelope::unseal(key, &sealed)
+            .map(Some)
+            .map_err(|damage| self.damaged(name, damage))
+    }
+
+    fn put_meta<T: Serialize>(&self, key: &str, value: &T) -> Result<()> {
+        let sealed = envelope::seal(key.as_bytes(), self.next_id()?, value)
+            .map_err(|_| self.damaged("meta", Damage::Content))?;
+        self.0
+            .meta
+            .insert(key, sealed)
+            .map_err(|source| self.failed(source))?;
+        Ok(())
+    }
+
+    fn failed(&self, source: sled::Error) -> StoreError {
+        StoreError::Sled {
+            dir: self.0.dir.clone(),
+            source,
+        }
+    }
+
+    /// Remembers the damage beside the database, so that the next start rebuilds it.
+    fn damaged(&self, tree: &'static str, damage: Damage) -> StoreError {
+        super::recover::mark_damaged(&self.0.dir);
+        StoreError::Damaged {
+            dir: self.0.dir.clone(),
+            tree,
+            damage,
+        }
+    }
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Store")
+            .field("dir", &self.0.dir)
+            .finish_non_exhaustive()
+    }
+}
+
+fn event(address: &SlotAddress, job: &Job, done: Done, at: Timestamp) -> Event {
+    Event {
+        at,
+        slot: address.clone(),
+        source: job.source.clone(),
+        hash: job.hash,
+        done,
+    }
+}
+
+fn parse_file_key(key: &[u8]) -> Option<FileKey> {
+    let end = key.iter().position(|byte| *byte == 0)?;
+    let mapping = String::from_utf8(key[..end].to_vec())
+        .ok()?
+        .try_into()
+        .ok()?;
+    Some(FileKey {
+        mapping,
+        path: key[end + 1..].to_vec().try_into().ok()?,
+    })
+}
+
+fn read_meta<T: DeserializeOwned>(dir: &Path, meta: &Tree, key: &str) -> Result<Option<T>> {
+    let found = meta.get(key).map_err(|source| StoreError::Sled {
+        dir: dir.into(),
+        source,
+    })?;
+    found
+        .map(|sealed| {
+            envelope::unseal(key.as_bytes(), &sealed).map_err(|damage| StoreError::Damaged {
+                dir: dir.into(),
+                tree: "meta",
+                damage,
+            })
+        })
+        .transpose()
+}
+
+/// Makes the new database's files and folders survive a power cut, and hands out its log file.
+fn sync_new(dir: &Path) -> std::io::Result<File> {
+    let log = File::open(dir.join("db"))?;
+    log.sync_all()?;
+    File::open(dir.join("conf"))?.sync_all()?;
+    File::open(dir)?.sync_all()?;
+    if let Some(parent) = dir.parent() {
+        File::open(parent)?.sync_all()?;
+    }
+    Ok(log)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::record::tests::{address, file, job, target};
+    use super::super::record::{Seen, Verdict};
+    use super::*;
+    use std::time::Duration;
+
+    fn store() -> (tempfile::TempDir, Store) {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(&dir.path().join("db")).unwrap();
+        (dir, store)
+    }
+
+    fn image(job: &Job, address: &SlotAddress) -> FileRecord {
+        FileRecord {
+            fingerprint: job.fingerprint,
+            slot: Some(address.clone()),
+            seen: Seen::Image {
+                hash: job.hash,
+                format: job.format,
+            },
+            at: Timestamp(1),
+        }
+    }
+
+    fn offer(store: &Store, address: &SlotAddress, job: &Job) {
+        let put = |slot: &mut SlotRecord| slot.job = Some(job.clone());
+        store
+            .take_image(&job.source, &image(job, address), address, put)
+            .unwrap();
+    }
+
+    fn lane() -> SpreadsheetRef {
+        address("A1").spreadsheet
+    }
+
+    #[test]
+    fn a_slot_has_one_place_in_the_queue_however_often_its_job_is_replaced() {
+        let (_dir, store) = store();
+        for id in 1..=3 {
+            offer(&store, &address("B2"), &job(id, &id.to_string()));
+        }
+        assert_eq!(store.queued(), 1);
+        assert_eq!(store.next(&lane()).unwrap().unwrap().job.id, 3);
+    }
+
+    #[test]
+    fn the_queue_gives_the_earliest_due_then_the_eldest() {
+        let (_dir, store) = store();
+        let due = |id: u64, due| Job {
+            state: JobState::Queued {
+                due: Timestamp(due),
+            },
+            source: file(&id.to_string()),
+            ..job(id, "x")
+        };
+        offer(&store, &address("A1"), &due(1, 50));
+        offer(&store, &address("A2"), &due(2, 20));
+        offer(&store, &address("A3"), &due(3, 20));
+        let mut order = Vec::new();
+        while let Some(next) = store.next(&lane()).unwrap() {
+            order.push(next.job.id);
+            store.withdraw(&next.address, &next.job).unwrap();
+        }
+        assert_eq!(order, [2, 3, 1]);
+    }
+
+    #[test]
+    fn a_receipt_leaves_ledger_and_history_and_an_empty_queue() {
+        let (_dir, store) = store();
+        let (place, job) = (address("B2"), job(1, "a"));
+        offer(&store, &place, &job);
+        assert!(store.begin(&place, &job, Timestamp(2)).unwrap());
+        store
+            .written(
+                &place,
+                &job,
+                &target(),
+                Some(80),
+                Timestamp(3),
+                Timestamp(3),
+            )
+            .unwrap();
+        assert!(store.queue_is_empty());
+        assert_eq!(store.slot(&place).unwrap().held(), Some(job.hash));
+        let told: Vec<_> = store.history().map(|event| event.unwrap().done).collect();
+        assert_eq!(
+            told,
+            [Done::Written {
+                target: target(),
+                revision: Some(80),
+                attempts: 1
+            }]
+        );
+    }
+
+    #[test]
+    fn a_receipt_delays_the_version_that_waits_behind_it() {
+        let (_dir, store) = store();
+        let place = address("B2");
+        offer(&store, &place, &job(1, "a"));
+        store.begin(&place, &job(1, "a"), Timestamp(2)).unwrap();
+        offer(&store, &place, &job(2, "b"));
+        let next = Timestamp(3).after(Duration::from_secs(1));
+        store
+            .written(&place, &job(1, "a"), &target(), None, Timestamp(3), next)
+            .unwrap();
+        assert_eq!(store.next(&lane()).unwrap().unwrap().due, next);
+    }
+
+    #[test]
+    fn a_refused_or_vanished_file_takes_its_job_along_but_not_another_files() {
+        let (_dir, store) = store();
+        let (place, other) = (address("B2"), address("C3"));
+        offer(&store, &place, &job(1, "a"));
+        offer(
+            &store,
+            &other,
+            &Job {
+                source: file("c.png"),
+                ..job(2, "c")
+            },
+        );
+        let refused = FileRecord {
+            seen: Seen::Refused {
+                verdict: Verdict::Held,
+                reason: "cut".into(),
+            },
+            ..image(&job(1, "a"), &place)
+        };
+        store.refuse(&file("a.png"), &refused).unwrap();
+        assert_eq!(store.slot(&place).unwrap().job, None);
+        assert_eq!(store.queued(), 1);
+        store.forget(&file("c.png"), Timestamp(9)).unwrap();
+        assert!(store.queue_is_empty());
+        assert_eq!(
+            store.history().next().unwrap().unwrap().done,
+            Done::SourceGone
+        );
+        assert_eq!(store.file(&file("c.png")).unwrap(), None);
+    }
+
+    #[test]
+    fn a_file_that_moves_to_another_slot_leaves_no_job_behind() {
+        let (_dir, store) = store();
+        offer(&store, &address("B2"), &job(1, "a"));
+        offer(&store, &address("C3"), &job(2, "a"));
+        assert_eq!(store.slot(&address("B2")).unwrap().job, None);
+        assert_eq!(store.queued(), 1);
+    }
+
+    #[test]
+    fn parked_jobs_leave_the_queue_and_a_changed_configuration_brings_them_back() {
+        let (_dir, store) = store();
+        let (place, job) = (address("B2"), job(1, "a"));
+        offer(&store, &place, &job);
+        let config = ContentHash::of(b"config");
+        store.note_config(config, Timestamp(1)).unwrap();
+        let parked = Parked {
+            reason: "outside the grid".into(),
+            code: Some(90_212),
+            log_id: None,
+            at: Timestamp(4),
+            until: Release::Person,
+        };
+        store.park(&place, &job, &parked).unwrap();
+        assert_eq!(
+            store.totals().unwrap(),
+            Totals {
+                parked: 1,
+                ..Totals::default()
+            }
+        );
+        assert_eq!(store.note_config(config, Timestamp(5)).unwrap(), 0);
+        assert_eq!(
+            store
+                .note_config(ContentHash::of(b"other"), Timestamp(5))
+                .unwrap(),
+            1
+        );
+        assert_eq!(store.queued(), 1);
+    }
+
+    #[test]
+    fn what_was_written_survives_a_reopening_and_the_epoch_grows() {
+        let (dir, store) = store();
+        let (place, job) = (address("B2"), job(1, "a"));
+        offer(&store, &place, &job);
+        store.begin(&place, &job, Timestamp(2)).unwrap();
+        store
+            .written(
+                &place,
+                &job,
+                &target(),
+                Some(80),
+                Timestamp(3),
+                Timestamp(3),
+            )
+            .unwrap();
+        let epoch = store.epoch();
+        drop(store);
+        let store = Store::open(&dir.path().join("db")).unwrap();
+        assert_eq!(store.slot(&place).unwrap().held(), Some(job.hash));
+        assert_eq!(store.epoch(), epoch + 1);
+        let keys: Vec<_> = store.files().map(|file| file.unwrap().0).collect();
+        assert_eq!(keys, [file("a.png")]);
+    }
+
+    #[test]
+    fn a_state_of_a_newer_schema_is_refused() {
+        let (dir, store) = store();
+        store.put_meta("schema", &(SCHEMA + 1)).unwrap();
+        store.sync().unwrap();
+        drop(store);
+        let refused = Store::open(&dir.path().join("db")).unwrap_err();
+        assert!(matches!(refused, StoreError::Newer { found, .. } if found == SCHEMA + 1));
+    }
+}

@@ -1,0 +1,19 @@
+//! What is known: files seen, what each slot holds, what waits, what happened. The only state that
+//! rooms share, and the only room that names sled.
+//!
+//! The store is a record of what the cells hold; losing it may cost calls, never pictures. No image
+//! bytes and no secrets are kept here.
+
+mod db;
+mod envelope;
+mod lock;
+mod record;
+mod recover;
+
+pub use db::{Store, StoreError, Totals, Waiting};
+pub use lock::{Held, Lock, LockError};
+pub use record::{
+    Arrival, Done, Event, FileKey, FileRecord, Fingerprint, Intent, Job, JobState, Ledger, Parked,
+    Release, Seen, SlotRecord, Target, Timestamp, Verdict,
+};
+pub use recover::{Opened, open};

@@ -1,0 +1,508 @@
+//! The records: plain values with the rules that keep one slot's record true. Pure; knows no sled.
+//!
+//! A slot's record answers three questions: what the cell holds (`ledger`), whether a call whose
+//! outcome is unknown may have changed it (`intent`), and what should go there next (`job`).
+
+use std::fmt;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use serde::{Deserialize, Serialize};
+
+use crate::a1::CellRef;
+use crate::config::{MappingName, SheetId, SpreadsheetToken};
+use crate::image::{ContentHash, Format};
+use crate::placement::{RelPath, SlotAddress};
+
+/// Milliseconds since 1970, as the machine's clock told them. For people and for due times; never
+/// for ordering two versions of a picture.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
+)]
+pub struct Timestamp(pub u64);
+
+impl Timestamp {
+    /// The present.
+    pub fn now() -> Self {
+        let since = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
+        Self(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+    }
+
+    /// This much later.
+    #[must_use]
+    pub fn after(self, wait: Duration) -> Self {
+        Self(
+            self.0
+                .saturating_add(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)),
+        )
+    }
+
+    /// How long from `earlier` to this; zero when `earlier` is later.
+    pub fn since(self, earlier: Self) -> Duration {
+        Duration::from_millis(self.0.saturating_sub(earlier.0))
+    }
+}
+
+impl fmt::Display for Timestamp {
+    /// RFC 3339 in UTC, to the second.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Beyond the year 9999 the format has no digits left.
+        let at = UNIX_EPOCH + Duration::from_millis(self.0.min(253_402_300_799_000));
+        humantime::format_rfc3339_seconds(at).fmt(f)
+    }
+}
+
+/// Device, inode, size and times of a file: while it is unchanged, the file need not be read again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Fingerprint {
+    /// The device's number.
+    pub device: u64,
+    /// The file's number on it.
+    pub inode: u64,
+    /// Length in bytes.
+    pub size: u64,
+    /// Last change of content, nanoseconds since 1970.
+    pub mtime: i64,
+    /// Last change of content or attributes, nanoseconds since 1970.
+    pub ctime: i64,
+}
+
+/// When a version of a picture arrived, compared with others.
+///
+/// While the daemon runs the last to arrive is the newest, and `tick` alone decides. Files found by
+/// one listing share its tick; among them the latest mtime is the newest, then the greatest name.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Arrival {
+    /// Which run of the daemon; grows with every start.
+    pub epoch: u64,
+    /// Counts candidates within the run.
+    pub tick: u64,
+    /// For files found by a listing: nanoseconds since 1970. Otherwise 0.
+    pub mtime: i64,
+    /// For files found by a listing: the path. Otherwise empty.
+    pub name: Vec<u8>,
+}
+
+/// One file of one mapping.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct FileKey {
+    /// The mapping.
+    pub mapping: MappingName,
+    /// The file's path below the mapping's folder.
+    pub path: RelPath,
+}
+
+impl fmt::Display for FileKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.mapping, self.path)
+    }
+}
+
+/// What was found when a file was last looked at.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileRecord {
+    /// The file as it was then.
+    pub fingerprint: Fingerprint,
+    /// The slot that its rule names, when there is one.
+    pub slot: Option<SlotAddress>,
+    /// The verdict.
+    pub seen: Seen,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// The verdict on a file's content.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Seen {
+    /// A whole image.
+    Image {
+        /// Of its bytes.
+        hash: ContentHash,
+        /// Its format.
+        format: Format,
+    },
+    /// Will not be sent: why, and for which content, so that it is told once.
+    Refused {
+        /// Rejected for good, or held until it changes.
+        verdict: Verdict,
+        /// For people.
+        reason: String,
+    },
+}
+
+/// Why a file is not sent as it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Verdict {
+    /// No image that the API takes, too large, or no place for it.
+    Rejected,
+    /// Not complete yet, or not readable: looked at again on every change.
+    Held,
+}
+
+/// The place a slot was resolved to when it was written.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Target {
+    /// The document.
+    pub spreadsheet: SpreadsheetToken,
+    /// The sheet's id.
+    pub sheet: SheetId,
+    /// The cell.
+    pub cell: CellRef,
+}
+
+impl fmt::Display for Target {
+    /// As the API writes a single cell, without the doubled reference.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}!{}", self.sheet, self.cell)
+    }
+}
+
+/// What a cell is known to hold.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ledger {
+    /// Of the bytes in the cell.
+    pub hash: ContentHash,
+    /// Where it was written.
+    pub target: Target,
+    /// The sheet's version after the write, when the answer told it.
+    pub revision: Option<u64>,
+    /// When the answer came.
+    pub at: Timestamp,
+    /// The file that was sent.
+    pub source: FileKey,
+    /// When that version arrived.
+    pub arrival: Arrival,
+}
+
+/// A call was begun whose receipt is not recorded.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Intent {
+    /// Of the bytes that may have reached the cell.
+    pub hash: ContentHash,
+    /// When the call began.
+    pub at: Timestamp,
+    /// An earlier call's outcome is unknown as well, so a clean failure of this one settles nothing.
+    pub uncertain: bool,
+}
+
+/// A slot whose newest image differs from the ledger.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Job {
+    /// Distinct for every version of every slot; a change that names another id comes too late.
+    pub id: u64,
+    /// Of the file's bytes.
+    pub hash: ContentHash,
+    /// The file's format.
+    pub format: Format,
+    /// The file as it was when it was hashed.
+    pub fingerprint: Fingerprint,
+    /// The file.
+    pub source: FileKey,
+    /// When this version arrived.
+    pub arrival: Arrival,
+    /// Since when the slot waits.
+    pub since: Timestamp,
+    /// Calls made for this version.
+    pub attempts: u32,
+    /// What it waits for.
+    pub state: JobState,
+}
+
+/// What a job waits for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum JobState {
+    /// Its turn, not before this time.
+    Queued {
+        /// Earliest time of the next call.
+        due: Timestamp,
+    },
+    /// A fresh look at its file, which changed after it was hashed.
+    Stale,
+    /// A person or a change.
+    Parked(Parked),
+}
+
+/// Why a job is parked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Parked {
+    /// What happened and what to do, for people.
+    pub reason: String,
+    /// The API's code, when it spoke.
+    pub code: Option<i64>,
+    /// The API's log id, when it spoke.
+    pub log_id: Option<String>,
+    /// Since when.
+    pub at: Timestamp,
+    /// What releases it.
+    pub until: Release,
+}
+
+/// What releases a parked job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Release {
+    /// Other content for the slot: the image itself was refused.
+    NewImage,
+    /// A person or a changed configuration: the place was refused, whatever the content.
+    Person,
+}
+
+/// All that is known of one slot.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct SlotRecord {
+    /// What the cell holds.
+    pub ledger: Option<Ledger>,
+    /// A call whose outcome is not known.
+    pub intent: Option<Intent>,
+    /// What should go there next.
+    pub job: Option<Job>,
+}
+
+impl SlotRecord {
+    /// The hash of what the cell surely holds.
+    pub fn held(&self) -> Option<ContentHash> {
+        self.ledger
+            .as_ref()
+            .filter(|_| self.intent.is_none())
+            .map(|ledger| ledger.hash)
+    }
+
+    /// The newest version known for this slot.
+    pub fn newest(&self) -> Option<&Arrival> {
+        let job = self.job.as_ref().map(|job| &job.arrival);
+        job.max(self.ledger.as_ref().map(|ledger| &ledger.arrival))
+    }
+
+    /// The job, when it still is the one with this id.
+    pub fn job_with(&mut self, id: u64) -> Option<&mut Job> {
+        self.job.as_mut().filter(|job| job.id == id)
+    }
+
+    /// A call for `job` is about to begin.
+    pub fn begin(&mut self, job: &Job, now: Timestamp) -> bool {
+        let uncertain = self.intent.is_some();
+        let Some(current) = self.job_with(job.id) else {
+            return false;
+        };
+        current.attempts = current.attempts.saturating_add(1);
+        self.intent = Some(Intent {
+            hash: job.hash,
+            at: now,
+            uncertain,
+        });
+        true
+    }
+
+    /// The call for `job` succeeded: the cell holds its bytes.
+    pub fn written(&mut self, job: &Job, target: Target, revision: Option<u64>, now: Timestamp) {
+        self.intent = None;
+        self.ledger = Some(Ledger {
+            hash: job.hash,
+            target,
+            revision,
+            at: now,
+            source: job.source.clone(),
+            arrival: job.arrival.clone(),
+        });
+        self.drop_job_if_held();
+    }
+
+    /// The call surely changed nothing.
+    pub fn not_written(&mut self) {
+        self.intent.take_if(|intent| !intent.uncertain);
+        self.drop_job_if_held();
+    }
+
+    /// A job that wants what the cell holds is done; the ledger takes over its place in time.
+    fn drop_job_if_held(&mut self) {
+        let held = self.held();
+        if let Some(done) = self.job.take_if(|job| Some(job.hash) == held)
+            && let Some(ledger) = &mut self.ledger
+            && done.arrival > ledger.arrival
+        {
+            ledger.arrival = done.arrival;
+            ledger.source = done.source;
+        }
+    }
+}
+
+/// One line of the history.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Event {
+    /// When.
+    pub at: Timestamp,
+    /// The slot.
+    pub slot: SlotAddress,
+    /// The file.
+    pub source: FileKey,
+    /// The content.
+    pub hash: ContentHash,
+    /// What happened.
+    pub done: Done,
+}
+
+/// What happened to a version of a picture.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Done {
+    /// It is in its cell.
+    Written {
+        /// The cell.
+        target: Target,
+        /// The sheet's version, when the answer told it.
+        revision: Option<u64>,
+        /// Calls it took.
+        attempts: u32,
+    },
+    /// It was parked, with the reason.
+    Parked(String),
+    /// Its file went away before it was sent.
+    SourceGone,
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::a1::{Column, Row};
+    use crate::config::{SheetRef, SpreadsheetRef};
+    use crate::placement::Slot;
+    use std::path::Path;
+
+    pub(crate) fn arrival(tick: u64) -> Arrival {
+        Arrival {
+            epoch: 1,
+            tick,
+            mtime: 0,
+            name: Vec::new(),
+        }
+    }
+
+    pub(crate) fn file(name: &str) -> FileKey {
+        FileKey {
+            mapping: MappingName::try_from("lobby".to_owned()).unwrap(),
+            path: RelPath::new(Path::new(name)).unwrap(),
+        }
+    }
+
+    pub(crate) fn address(cell: &str) -> SlotAddress {
+        SlotAddress {
+            spreadsheet: SpreadsheetRef::Token("Tok1".parse().unwrap()),
+            sheet: SheetRef::First,
+            slot: Slot::Cell(cell.parse().unwrap()),
+        }
+    }
+
+    pub(crate) fn target() -> Target {
+        Target {
+            spreadsheet: "Tok1".parse().unwrap(),
+            sheet: "Q7PlXT".parse().unwrap(),
+            cell: CellRef {
+                row: Row::new(2).unwrap(),
+                column: Column::new(2).unwrap(),
+            },
+        }
+    }
+
+    pub(crate) fn job(id: u64, content: &str) -> Job {
+        Job {
+            id,
+            hash: ContentHash::of(content.as_bytes()),
+            format: Format::Png,
+            fingerprint: Fingerprint {
+                device: 1,
+                inode: id,
+                size: 3,
+                mtime: 4,
+                ctime: 5,
+            },
+            source: file("a.png"),
+            arrival: arrival(id),
+            since: Timestamp(1),
+            attempts: 0,
+            state: JobState::Queued { due: Timestamp(0) },
+        }
+    }
+
+    fn slot_with(job: Job) -> SlotRecord {
+        SlotRecord {
+            job: Some(job),
+            ..SlotRecord::default()
+        }
+    }
+
+    #[test]
+    fn a_receipt_moves_the_job_into_the_ledger() {
+        let mut slot = slot_with(job(1, "a"));
+        assert!(slot.begin(&job(1, "a"), Timestamp(5)));
+        assert_eq!(slot.held(), None);
+        slot.written(&job(1, "a"), target(), Some(80), Timestamp(6));
+        assert_eq!(slot.held(), Some(job(1, "a").hash));
+        assert_eq!((slot.job, slot.intent), (None, None));
+    }
+
+    #[test]
+    fn a_newer_job_outlives_the_receipt_of_an_older_one() {
+        let mut slot = slot_with(job(1, "a"));
+        slot.begin(&job(1, "a"), Timestamp(5));
+        slot.job = Some(job(2, "b"));
+        slot.written(&job(1, "a"), target(), None, Timestamp(6));
+        assert_eq!(slot.job, Some(job(2, "b")));
+    }
+
+    #[test]
+    fn a_newer_job_with_the_content_just_written_is_done() {
+        let mut slot = slot_with(job(1, "a"));
+        slot.begin(&job(1, "a"), Timestamp(5));
+        slot.job = Some(job(2, "a"));
+        slot.written(&job(1, "a"), target(), None, Timestamp(6));
+        assert_eq!(slot.job, None);
+        assert_eq!(slot.newest(), Some(&arrival(2)));
+    }
+
+    #[test]
+    fn a_clean_failure_keeps_the_ledger_but_not_after_an_unknown_outcome() {
+        let mut slot = slot_with(job(1, "a"));
+        slot.begin(&job(1, "a"), Timestamp(1));
+        slot.written(&job(1, "a"), target(), None, Timestamp(2));
+        slot.job = Some(job(2, "b"));
+        slot.begin(&job(2, "b"), Timestamp(3));
+        slot.not_written();
+        assert_eq!(slot.held(), Some(job(1, "a").hash));
+
+        slot.begin(&job(2, "b"), Timestamp(4));
+        // The outcome stays unknown; the next call fails cleanly.
+        slot.begin(&job(2, "b"), Timestamp(5));
+        slot.not_written();
+        assert_eq!(slot.held(), None);
+    }
+
+    #[test]
+    fn a_call_for_a_replaced_job_does_not_begin() {
+        let mut slot = slot_with(job(2, "b"));
+        assert!(!slot.begin(&job(1, "a"), Timestamp(1)));
+        assert_eq!(slot.intent, None);
+    }
+
+    #[test]
+    fn arrivals_order_by_run_then_tick_then_time_then_name() {
+        let found = |mtime, name: &str| Arrival {
+            mtime,
+            name: name.into(),
+            ..arrival(3)
+        };
+        let later_run = Arrival {
+            epoch: 2,
+            ..arrival(0)
+        };
+        let ordered = [
+            arrival(1),
+            arrival(2),
+            found(5, "a"),
+            found(6, "a"),
+            found(6, "b"),
+            arrival(4),
+            later_run,
+        ];
+        assert!(ordered.is_sorted());
+    }
+}
