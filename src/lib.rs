@@ -23,6 +23,7 @@
 
 pub mod a1;
 pub mod config;
+pub mod feishu;
 pub mod image;
 pub mod placement;
 pub mod store;

@@ -1,0 +1,588 @@
+//! The calls. Each is paced, carries a token, is classified, and keeps the vendor's log id.
+//!
+//! One call makes at most one request of its own kind, and one more when its token was refused and
+//! could be renewed; waiting and repeating are the lane's concern.
+
+use std::error::Error as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
+use reqwest::{Method, RequestBuilder, StatusCode, Url};
+use secrecy::ExposeSecret;
+use serde_json::json;
+
+use super::body::{self, Fault, Picture, SourceFault};
+use super::class::{Class, classify};
+use super::error::{CallError, Outcome, Refusal};
+use super::pace::Pace;
+use super::token::{Fresh, Token, Tokens};
+use super::wire::{self, Answer, Sheet};
+use crate::a1::CellRef;
+use crate::config::{Feishu, Identity, ImageEncoding, SheetId, SpreadsheetToken, WikiToken};
+
+/// Longest answer read, in bytes: the API's own bound for its longest.
+const ANSWER_MOST: usize = 10 * 1024 * 1024;
+/// A link slower than this in bytes a second is taken as broken: the request's time limit grows by a
+/// second for so many bytes of body, so that 20 MiB get through at 1 Mbit/s.
+const SLOWEST_UPLINK: u64 = 100_000;
+/// An idle connection is given up before common gateways close it under us.
+const IDLE: Duration = Duration::from_secs(50);
+/// Longest wait a server can ask for.
+const LONGEST_WAIT: Duration = Duration::from_mins(10);
+
+/// Why there is no client.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// A file cannot be read.
+    #[error("cannot read {what} {}: {source}", path.display())]
+    File {
+        /// Its purpose.
+        what: &'static str,
+        /// The file.
+        path: std::path::PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The configured value is not usable.
+    #[error("{what} is not usable: {why}")]
+    Unusable {
+        /// The key.
+        what: &'static str,
+        /// For people.
+        why: String,
+    },
+}
+
+/// What a successful write answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Receipt {
+    /// The sheet's version after the write, when the answer told it.
+    pub revision: Option<u64>,
+}
+
+/// The client of one app. Cheap to clone.
+#[derive(Clone)]
+pub struct Client(Arc<Inner>);
+
+struct Inner {
+    http: reqwest::Client,
+    endpoint: Url,
+    app_id: String,
+    identity: Identity,
+    encoding: ImageEncoding,
+    request_timeout: Duration,
+    tokens: Tokens,
+    pace: Pace,
+}
+
+impl std::fmt::Debug for Client {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Client({})", self.0.endpoint)
+    }
+}
+
+impl Client {
+    /// A client for the configured app. Makes no call.
+    ///
+    /// # Errors
+    /// When the certificate file or the proxy is not usable.
+    pub fn new(config: &Feishu) -> Result<Self, ClientError> {
+        // Fails only when a provider is installed already, which serves as well.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let mut http = reqwest::Client::builder()
+            .user_agent(concat!("pixcell/", env!("CARGO_PKG_VERSION")))
+            .connect_timeout(config.connect_timeout)
+            .read_timeout(config.request_timeout)
+            .pool_idle_timeout(IDLE)
+            .tcp_nodelay(true)
+            // A redirect could carry the body, and with it the app's secret, to another host.
+            .redirect(reqwest::redirect::Policy::none())
+            .retry(reqwest::retry::never());
+        if let Some(proxy) = &config.proxy {
+            let proxy =
+                reqwest::Proxy::all(proxy.clone()).map_err(|error| ClientError::Unusable {
+                    what: "feishu.proxy",
+                    why: error.without_url().to_string(),
+                })?;
+            http = http.proxy(proxy);
+        }
+        if let Some(path) = &config.ca_file {
+            let pem = std::fs::read(path).map_err(|source| ClientError::File {
+                what: "feishu.ca_file",
+                path: path.clone(),
+                source,
+            })?;
+            let unusable = |error: reqwest::Error| ClientError::Unusable {
+                what: "feishu.ca_file",
+                why: error.to_string(),
+            };
+            let certificates = reqwest::Certificate::from_pem_bundle(&pem).map_err(unusable)?;
+            http = http.tls_certs_merge(certificates);
+        }
+        let http = http.build().map_err(|error| ClientError::Unusable {
+            what: "the TLS or proxy setting",
+            why: chain(&error.without_url()),
+        })?;
+        Ok(Self(Arc::new(Inner {
+            http,
+            endpoint: config.endpoint.clone(),
+            app_id: config.app_id.clone(),
+            identity: config.identity.clone(),
+            encoding: config.image_encoding,
+            request_timeout: config.request_timeout,
+            tokens: Tokens::default(),
+            pace: Pace::new(config.requests_per_second),
+        })))
+    }
+
+    /// Writes `picture` into one cell.
+    ///
+    /// # Errors
+    /// See [`CallError`]; [`CallError::outcome`] tells whether the cell may hold it all the same.
+    pub async fn write_image(
+        &self,
+        spreadsheet: &SpreadsheetToken,
+        sheet: &SheetId,
+        cell: CellRef,
+        name: &str,
+        picture: &Picture,
+    ) -> Result<Receipt, CallError> {
+        let range = format!("{sheet}!{cell}:{cell}");
+        let url = self.url(&[
+            "sheets",
+            "v2",
+            "spreadsheets",
+            spreadsheet.as_str(),
+            "values_image",
+        ]);
+        let (answer, log_id) = self
+            .with_token(async |token| {
+                let (body, fault) = body::start(picture, self.0.encoding, &range, name)
+                    .await
+                    .map_err(CallError::Source)?;
+                let limit = self.0.request_timeout
+                    + Duration::from_secs(body::encoded_length(picture.length) / SLOWEST_UPLINK);
+                let request = self
+                    .request(Method::POST, url.clone(), token)
+                    .body(reqwest::Body::wrap(body))
+                    .timeout(limit);
+                self.send(request, Some(&fault)).await
+            })
+            .await?;
+        check_place(&answer, spreadsheet, &range, log_id)?;
+        Ok(Receipt {
+            revision: answer.data("revision").as_u64(),
+        })
+    }
+
+    /// The sheets of a document.
+    ///
+    /// # Errors
+    /// See [`CallError`].
+    pub async fn sheets(&self, spreadsheet: &SpreadsheetToken) -> Result<Vec<Sheet>, CallError> {
+        let url = self.url(&[
+            "sheets",
+            "v3",
+            "spreadsheets",
+            spreadsheet.as_str(),
+            "sheets",
+            "query",
+        ]);
+        let (answer, _) = self.get(url).await?;
+        Ok(wire::sheets(&answer))
+    }
+
+    /// The spreadsheet that hangs on a wiki node.
+    ///
+    /// # Errors
+    /// See [`CallError`]; a node of another kind is a refusal of class [`Class::Document`].
+    pub async fn wiki_node(&self, node: &WikiToken) -> Result<SpreadsheetToken, CallError> {
+        let mut url = self.url(&["wiki", "v2", "spaces", "get_node"]);
+        url.query_pairs_mut().append_pair("token", node.as_str());
+        let (answer, log_id) = self.get(url).await?;
+        let found = answer.data("node");
+        let refused = |msg: String| {
+            CallError::Refused(Refusal {
+                class: Class::Document,
+                status: 200,
+                code: None,
+                msg,
+                log_id,
+                wait: None,
+            })
+        };
+        match (
+            found["obj_type"].as_str(),
+            found["obj_token"].as_str().map(str::parse),
+        ) {
+            (Some("sheet"), Some(Ok(token))) => Ok(token),
+            (Some(kind), _) => Err(refused(format!(
+                "the wiki page {node} is a {kind}, not a spreadsheet"
+            ))),
+            _ => Err(refused(format!("the wiki page {node} names no document"))),
+        }
+    }
+
+    async fn get(&self, url: Url) -> Result<(Answer, Option<String>), CallError> {
+        self.with_token(async |token| {
+            let request = self
+                .request(Method::GET, url.clone(), token)
+                .timeout(self.0.request_timeout);
+            self.send(request, None).await
+        })
+        .await
+    }
+
+    /// Runs `call` with a token, and once more with a fresh one when the token was refused.
+    async fn with_token<T>(
+        &self,
+        call: impl AsyncFn(&Token) -> Result<T, CallError>,
+    ) -> Result<T, CallError> {
+        let token = self.0.tokens.get(|| self.fetch_token()).await?;
+        match call(&token).await {
+            Err(CallError::Refused(refusal)) if refusal.class == Class::Token => {
+                if !self.0.tokens.refuse(&token).await {
+                    return Err(still_refused(refusal));
+                }
+                let token = self.0.tokens.get(|| self.fetch_token()).await?;
+                match call(&token).await {
+                    Err(CallError::Refused(refusal)) if refusal.class == Class::Token => {
+                        self.0.tokens.refuse(&token).await;
+                        Err(still_refused(refusal))
+                    }
+                    done => done,
+                }
+            }
+            done => done,
+        }
+    }
+
+    async fn fetch_token(&self) -> Result<Fresh, CallError> {
+        let secret = match &self.0.identity {
+            Identity::App { secret } => secret,
+            Identity::User { token_file, .. } => return read_user_token(token_file).await,
+        };
+        let url = self.url(&["auth", "v3", "tenant_access_token", "internal"]);
+        let body = json!({"app_id": self.0.app_id, "app_secret": secret.expose_secret()});
+        let request = self
+            .0
+            .http
+            .post(url)
+            .header(CONTENT_TYPE, JSON)
+            .body(body.to_string())
+            .timeout(self.0.request_timeout);
+        let (answer, log_id) = self.send(request, None).await.map_err(as_credentials)?;
+        let value = answer.rest["tenant_access_token"]
+            .as_str()
+            .filter(|value| !value.is_empty());
+        match value {
+            Some(value) => Ok(Fresh {
+                value: value.into(),
+                lifetime: Duration::from_secs(answer.rest["expire"].as_u64().unwrap_or(0)),
+            }),
+            None => Err(CallError::Refused(Refusal {
+                class: Class::Busy,
+                status: 200,
+                code: None,
+                msg: "the answer holds no token".into(),
+                log_id,
+                wait: None,
+            })),
+        }
+    }
+
+    fn request(&self, method: Method, url: Url, token: &Token) -> RequestBuilder {
+        let mut bearer = HeaderValue::try_from(format!("Bearer {}", token.value.expose_secret()))
+            .unwrap_or(HeaderValue::from_static("Bearer"));
+        bearer.set_sensitive(true);
+        self.0
+            .http
+            .request(method, url)
+            .header(AUTHORIZATION, bearer)
+            .header(CONTENT_TYPE, JSON)
+    }
+
+    /// Sends one request in its turn and reads the answer.
+    async fn send(
+        &self,
+        request: RequestBuilder,
+        fault: Option<&Fault>,
+    ) -> Result<(Answer, Option<String>), CallError> {
+        self.0.pace.turn().await;
+        let source_fault = || {
+            fault
+                .and_then(|fault| fault.get())
+                .cloned()
+                .map(CallError::Source)
+        };
+        let response = match request.send().await {
+            Ok(response) => response,
+            Err(error) => return Err(source_fault().unwrap_or_else(|| network(error))),
+        };
+        let (status, headers) = (response.status(), response.headers().clone());
+        let answer = read_answer(response).await;
+        if let Some(broken) = source_fault() {
+            return Err(broken);
+        }
+        let (text, log_id) = (answer.map_err(network)?, header(&headers, "x-tt-logid"));
+        judge(status, &headers, &text, log_id)
+    }
+
+    fn url(&self, path: &[&str]) -> Url {
+        let mut url = self.0.endpoint.clone();
+        // Segments are encoded; an endpoint is http(s) and so can have a path.
+        if let Ok(mut segments) = url.path_segments_mut() {
+            segments.pop_if_empty().push("open-apis").extend(path);
+        }
+        url
+    }
+}
+
+const JSON: &str = "application/json; charset=utf-8";
+
+/// Reads at most [`ANSWER_MOST`] bytes.
+async fn read_answer(mut response: reqwest::Response) -> Result<Vec<u8>, reqwest::Error> {
+    let mut text = Vec::new();
+    while let Some(chunk) = response.chunk().await? {
+        text.extend_from_slice(&chunk);
+        if text.len() > ANSWER_MOST {
+            text.clear();
+            break;
+        }
+    }
+    Ok(text)
+}
+
+fn judge(
+    status: StatusCode,
+    headers: &HeaderMap,
+    text: &[u8],
+    log_id: Option<String>,
+) -> Result<(Answer, Option<String>), CallError> {
+    let parsed: Option<Answer> = serde_json::from_slice(text).ok();
+    let code = parsed.as_ref().map(|answer| answer.code);
+    match parsed {
+        Some(answer) if status.is_success() && answer.code == 0 => Ok((answer, log_id)),
+        parsed => Err(CallError::Refused(Refusal {
+            class: classify(status.as_u16(), code),
+            status: status.as_u16(),
+            code,
+            msg: parsed.map_or_else(|| no_json(text), |answer| printable(&answer.msg)),
+            log_id,
+            wait: asked_wait(headers),
+        })),
+    }
+}
+
+/// Success for another place than the one sent is a fault: nobody knows which cell changed.
+fn check_place(
+    answer: &Answer,
+    spreadsheet: &SpreadsheetToken,
+    range: &str,
+    log_id: Option<String>,
+) -> Result<(), CallError> {
+    let told = |field| answer.data(field).as_str();
+    let place = told("updateRange").or_else(|| told("updatedRange"));
+    let document = told("spreadsheetToken");
+    let single = range.split(':').next();
+    let fits = place.is_none_or(|place| place == range || Some(place) == single)
+        && document.is_none_or(|document| document == spreadsheet.as_str());
+    if fits {
+        return Ok(());
+    }
+    let (place, document) = (place.unwrap_or("?"), document.unwrap_or("?"));
+    Err(CallError::Refused(Refusal {
+        class: Class::Unknown,
+        status: 200,
+        code: None,
+        msg: printable(&format!(
+            "success for {place} in {document} instead of {range} in {spreadsheet}"
+        )),
+        log_id,
+        wait: None,
+    }))
+}
+
+/// A wait that the server names, in seconds.
+fn asked_wait(headers: &HeaderMap) -> Option<Duration> {
+    let seconds = |name| header(headers, name)?.trim().parse::<f64>().ok();
+    let named = seconds("x-ogw-ratelimit-reset").or_else(|| seconds("retry-after"))?;
+    Duration::try_from_secs_f64(named)
+        .ok()
+        .map(|wait| wait.min(LONGEST_WAIT))
+}
+
+fn header(headers: &HeaderMap, name: &str) -> Option<String> {
+    headers.get(name)?.to_str().ok().map(printable)
+}
+
+fn still_refused(refusal: Refusal) -> CallError {
+    CallError::Refused(Refusal {
+        class: Class::Credentials,
+        ..refusal
+    })
+}
+
+/// The token call itself has no token to renew.
+fn as_credentials(error: CallError) -> CallError {
+    match error {
+        CallError::Refused(refusal) if refusal.class == Class::Token => still_refused(refusal),
+        other => other,
+    }
+}
+
+async fn read_user_token(path: &std::path::Path) -> Result<Fresh, CallError> {
+    let refused = |msg: String| {
+        CallError::Refused(Refusal {
+            class: Class::Credentials,
+            status: 0,
+            code: None,
+            msg,
+            log_id: None,
+            wait: None,
+        })
+    };
+    let text = tokio::fs::read_to_string(path).await.map_err(|error| {
+        refused(format!(
+            "cannot read user_token_file {}: {error}",
+            path.display()
+        ))
+    })?;
+    match text.trim() {
+        "" => Err(refused(format!(
+            "user_token_file {} is empty",
+            path.display()
+        ))),
+        token => Ok(Fresh {
+            value: token.into(),
+            lifetime: Duration::from_mins(1),
+        }),
+    }
+}
+
+fn network(error: reqwest::Error) -> CallError {
+    // Without a connection nothing was sent; after that nobody knows.
+    let outcome = if error.is_connect() {
+        Outcome::Untouched
+    } else {
+        Outcome::Unknown
+    };
+    let kind = match () {
+        () if error.is_connect() => "the API cannot be reached",
+        () if error.is_timeout() => "the API did not answer in time",
+        () => "the connection to the API broke",
+    };
+    let error = error.without_url();
+    CallError::Network {
+        what: format!("{kind} ({})", chain(&error)),
+        outcome,
+    }
+}
+
+/// The innermost causes, which say more than reqwest's own words.
+fn chain(error: &reqwest::Error) -> String {
+    let mut texts = Vec::new();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        texts.push(cause.to_string());
+        source = cause.source();
+    }
+    texts.dedup();
+    match texts.len() {
+        0 => printable(&error.to_string()),
+        many => printable(&texts[many.saturating_sub(2)..].join(": ")),
+    }
+}
+
+fn no_json(text: &[u8]) -> String {
+    match String::from_utf8_lossy(&text[..text.len().min(80)]).trim() {
+        "" => "an empty answer".into(),
+        start => printable(&format!("not JSON: {start}")),
+    }
+}
+
+/// One line of bounded length, whatever the server said.
+fn printable(text: &str) -> String {
+    text.chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .take(300)
+        .collect()
+}
+
+impl From<SourceFault> for CallError {
+    fn from(fault: SourceFault) -> Self {
+        Self::Source(fault)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rstest::rstest;
+
+    fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
+        pairs
+            .iter()
+            .map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()))
+            .collect()
+    }
+
+    #[rstest]
+    #[case(&[("x-ogw-ratelimit-reset", "3")], Some(3.0))]
+    #[case(&[("retry-after", "7"), ("x-ogw-ratelimit-reset", "3")], Some(3.0))]
+    #[case(&[("retry-after", "7")], Some(7.0))]
+    #[case(&[("x-ogw-ratelimit-reset", "1e9")], Some(600.0))]
+    #[case(&[("x-ogw-ratelimit-reset", "-1")], None)]
+    #[case(&[("retry-after", "Wed, 21 Oct 2026 07:28:00 GMT")], None)]
+    #[case(&[], None)]
+    fn a_wait_is_read_from_the_headers(
+        #[case] pairs: &[(&'static str, &'static str)],
+        #[case] seconds: Option<f64>,
+    ) {
+        assert_eq!(
+            asked_wait(&headers(pairs)).map(|wait| wait.as_secs_f64()),
+            seconds
+        );
+    }
+
+    #[rstest]
+    #[case(200, r#"{"code":0,"msg":"success","data":{}}"#, None)]
+    #[case(200, r#"{"code":90218,"msg":"locked"}"#, Some(Class::Cell))]
+    #[case(500, r#"{"code":0,"msg":"success","data":{}}"#, Some(Class::Busy))]
+    #[case(200, "<html>Sign in to the hotel's network</html>", Some(Class::Busy))]
+    #[case(200, "", Some(Class::Busy))]
+    #[case(307, "", Some(Class::Busy))]
+    fn success_takes_both_the_status_and_the_code(
+        #[case] status: u16,
+        #[case] text: &str,
+        #[case] class: Option<Class>,
+    ) {
+        let status = StatusCode::from_u16(status).unwrap();
+        let judged = judge(status, &HeaderMap::new(), text.as_bytes(), None);
+        assert_eq!(judged.err().and_then(|error| error.class()), class);
+    }
+
+    #[rstest]
+    #[case(r#"{"updateRange":"Q7!H7:H7","spreadsheetToken":"Tok"}"#, true)]
+    #[case(r#"{"updatedRange":"Q7!H7:H7"}"#, true)]
+    #[case(r#"{"updateRange":"Q7!H7"}"#, true)]
+    #[case("{}", true)]
+    #[case(r#"{"updateRange":"Q7!H8:H8"}"#, false)]
+    #[case(r#"{"spreadsheetToken":"Other"}"#, false)]
+    fn success_must_be_for_the_place_that_was_sent(#[case] data: &str, #[case] fits: bool) {
+        let text = format!(r#"{{"code":0,"data":{data}}}"#);
+        let answer: Answer = serde_json::from_str(&text).unwrap();
+        let checked = check_place(&answer, &"Tok".parse().unwrap(), "Q7!H7:H7", None);
+        assert_eq!(checked.is_ok(), fits);
+    }
+
+    #[test]
+    fn a_servers_words_are_one_bounded_line() {
+        let told = no_json("<html>\n\u{1b}[31m".repeat(99).as_bytes());
+        assert!(
+            !told.contains(['\n', '\u{1b}']) && told.len() < 100,
+            "{told}"
+        );
+    }
+}

@@ -1,0 +1,135 @@
+//! Why a call failed, in the words that a person gets, and whether it may have changed the cell.
+
+use std::fmt;
+use std::time::Duration;
+
+use super::body::SourceFault;
+use super::class::{Class, advice};
+
+/// Why a call failed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CallError {
+    /// There was an answer, and it was no success.
+    #[error(transparent)]
+    Refused(Refusal),
+    /// No answer came.
+    #[error("{what}; pixcell tries again by itself")]
+    Network {
+        /// What happened, without URL queries or headers.
+        what: String,
+        /// Whether the request may have reached the server whole.
+        outcome: Outcome,
+    },
+    /// The file is not what it was when it was hashed; the request was not completed.
+    #[error(transparent)]
+    Source(SourceFault),
+}
+
+/// An answer that is no success.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// What it asks of us.
+    pub class: Class,
+    /// The HTTP status.
+    pub status: u16,
+    /// The API's code; `None` when the answer was not the API's JSON.
+    pub code: Option<i64>,
+    /// The API's message, or what was found in its place.
+    pub msg: String,
+    /// `x-tt-logid`: identifies the call for the vendor's support.
+    pub log_id: Option<String>,
+    /// How long the server asked us to wait.
+    pub wait: Option<Duration>,
+}
+
+/// What a failed call may have done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// Surely nothing.
+    Untouched,
+    /// Perhaps all of it.
+    Unknown,
+}
+
+impl CallError {
+    /// What the failed call may have done.
+    pub fn outcome(&self) -> Outcome {
+        match self {
+            // The API said no. Anything else that answers (a gateway) may have passed the call on.
+            Self::Refused(refusal) if refusal.code.is_some_and(|code| code != 0) => {
+                Outcome::Untouched
+            }
+            Self::Refused(_) => Outcome::Unknown,
+            Self::Network { outcome, .. } => *outcome,
+            Self::Source(_) => Outcome::Untouched,
+        }
+    }
+
+    /// The class of the failure; a fault of the network is [`Class::Busy`].
+    pub fn class(&self) -> Option<Class> {
+        match self {
+            Self::Refused(refusal) => Some(refusal.class),
+            Self::Network { .. } => Some(Class::Busy),
+            Self::Source(_) => None,
+        }
+    }
+
+    /// How long the server asked us to wait.
+    pub fn wait(&self) -> Option<Duration> {
+        match self {
+            Self::Refused(refusal) => refusal.wait,
+            _ => None,
+        }
+    }
+}
+
+impl std::error::Error for Refusal {}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the API answered {:?} (HTTP {}", self.msg, self.status)?;
+        if let Some(code) = self.code {
+            write!(f, ", code {code}")?;
+        }
+        if let Some(log_id) = &self.log_id {
+            write!(f, ", logid {log_id}")?;
+        }
+        write!(f, "); {}", advice(self.class, self.code))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(status: u16, code: Option<i64>) -> CallError {
+        CallError::Refused(Refusal {
+            class: super::super::classify(status, code),
+            status,
+            code,
+            msg: "no".into(),
+            log_id: None,
+            wait: None,
+        })
+    }
+
+    #[test]
+    fn only_the_apis_own_no_is_sure_to_have_changed_nothing() {
+        assert_eq!(refusal(200, Some(90_212)).outcome(), Outcome::Untouched);
+        assert_eq!(refusal(502, None).outcome(), Outcome::Unknown);
+        assert_eq!(refusal(200, Some(0)).outcome(), Outcome::Unknown);
+    }
+
+    #[test]
+    fn a_refusal_says_code_message_logid_and_what_to_do() {
+        let refusal = Refusal {
+            class: Class::Document,
+            status: 403,
+            code: Some(90_213),
+            msg: "no permission".into(),
+            log_id: Some("20260101".into()),
+            wait: None,
+        };
+        insta::assert_snapshot!(refusal, @r#"the API answered "no permission" (HTTP 403, code 90213, logid 20260101); add the app to the document (… > More > Add document app) with permission to edit"#);
+    }
+}

@@ -1,0 +1,24 @@
+//! The Feishu / Lark API: tokens, pace, calls, the streaming image body, and what each answer means.
+//!
+//! Knows documents, sheets and cells; nothing of folders, slots or the store. The only room that names
+//! reqwest. Facts are from the vendor's pages at open.feishu.cn (server-docs, sheets-v3).
+
+mod body;
+mod class;
+mod client;
+mod error;
+mod name;
+mod pace;
+mod token;
+mod wire;
+
+pub use body::{Picture, SourceFault, encoded_length};
+pub use class::{Class, Scope, advice, classify};
+pub use client::{Client, ClientError, Receipt};
+pub use error::{CallError, Outcome, Refusal};
+pub use name::image_name;
+pub use pace::Pace;
+pub use wire::{Sheet, find_sheet};
+
+#[doc(hidden)]
+pub use body::encode_for_bench;
