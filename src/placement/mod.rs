@@ -2,7 +2,9 @@
 //! no call is made.
 
 pub mod path;
+pub mod pattern;
 pub mod slot;
 
 pub use path::RelPath;
+pub use pattern::{CaptureKind, CaptureName, Captures, Pattern, PatternError};
 pub use slot::{Slot, SlotAddress};
