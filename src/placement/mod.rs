@@ -4,7 +4,9 @@
 pub mod path;
 pub mod pattern;
 pub mod slot;
+pub mod template;
 
 pub use path::RelPath;
 pub use pattern::{CaptureKind, CaptureName, Captures, Pattern, PatternError};
 pub use slot::{Slot, SlotAddress};
+pub use template::{RenderError, Template, TemplateError};
