@@ -1,11 +1,13 @@
 //! Where a file goes: patterns with captures, templates over them, slots. Pure: no file is opened,
 //! no call is made.
 
+pub mod ignore;
 pub mod path;
 pub mod pattern;
 pub mod slot;
 pub mod template;
 
+pub use ignore::BUILT_IN_IGNORE;
 pub use path::RelPath;
 pub use pattern::{CaptureKind, CaptureName, Captures, Pattern, PatternError};
 pub use slot::{Slot, SlotAddress};
