@@ -4,11 +4,13 @@
 pub mod ignore;
 pub mod path;
 pub mod pattern;
+pub mod rules;
 pub mod slot;
 pub mod template;
 
 pub use ignore::BUILT_IN_IGNORE;
 pub use path::RelPath;
 pub use pattern::{CaptureKind, CaptureName, Captures, Pattern, PatternError};
+pub use rules::{Placement, RuleProblem, RuleSet, check_ignore, check_rule};
 pub use slot::{Slot, SlotAddress};
 pub use template::{RenderError, Template, TemplateError};
