@@ -1,9 +1,11 @@
 //! Where a file goes: patterns with captures, templates over them, slots. Pure: no file is opened,
-//! no call is made.
+//! no call is made. The user's reference is `docs/patterns.md`; a test checks it row by row.
 
 pub mod ignore;
 pub mod path;
 pub mod pattern;
+#[cfg(test)]
+mod reference;
 pub mod rules;
 pub mod slot;
 pub mod template;
