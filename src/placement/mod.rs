@@ -1,8 +1,18 @@
 //! Where a file goes: patterns with captures, templates over them, slots. Pure: no file is opened,
-//! no call is made.
+//! no call is made. The user's reference is `docs/patterns.md`; a test checks it row by row.
 
+pub mod ignore;
 pub mod path;
+pub mod pattern;
+#[cfg(test)]
+mod reference;
+pub mod rules;
 pub mod slot;
+pub mod template;
 
+pub use ignore::BUILT_IN_IGNORE;
 pub use path::RelPath;
+pub use pattern::{CaptureKind, CaptureName, Captures, Pattern, PatternError};
+pub use rules::{Placement, RuleProblem, RuleSet, check_ignore, check_rule};
 pub use slot::{Slot, SlotAddress};
+pub use template::{RenderError, Template, TemplateError};

@@ -45,6 +45,11 @@ impl RelPath {
             .map_or(0, |slash| slash + 1);
         OsStr::from_bytes(&self.0[start..])
     }
+
+    /// The name of the folder that holds the file; `None` for a file at the top.
+    pub fn folder_name(&self) -> Option<&OsStr> {
+        self.as_path().parent().and_then(Path::file_name)
+    }
 }
 
 impl TryFrom<Vec<u8>> for RelPath {
@@ -63,6 +68,21 @@ impl From<RelPath> for Vec<u8> {
 impl fmt::Display for RelPath {
     /// For people: control characters and broken UTF-8 escaped, so that a name is always one line.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Escaped(&self.0).fmt(f)
+    }
+}
+
+impl fmt::Debug for RelPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// Bytes of a name for people: control characters and broken UTF-8 escaped.
+pub(super) struct Escaped<'a>(pub &'a [u8]);
+
+impl fmt::Display for Escaped<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for chunk in self.0.utf8_chunks() {
             for c in chunk.valid().chars() {
                 if c.is_control() {
@@ -80,8 +100,28 @@ impl fmt::Display for RelPath {
     }
 }
 
-impl fmt::Debug for RelPath {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rstest::rstest;
+
+    fn path(bytes: &[u8]) -> RelPath {
+        RelPath::try_from(bytes.to_vec()).unwrap()
+    }
+
+    #[rstest]
+    #[case(b"a.png", None)]
+    #[case(b"top/a.png", Some("top"))]
+    #[case(b"top/below/a.png", Some("below"))]
+    fn a_file_knows_the_folder_that_holds_it(#[case] file: &[u8], #[case] folder: Option<&str>) {
+        assert_eq!(path(file).folder_name(), folder.map(OsStr::new));
+    }
+
+    #[test]
+    fn a_name_is_shown_on_one_line_whatever_it_holds() {
+        assert_eq!(
+            path(b"\xe7\x85\xa7\n\x1b[2J\xff.png").to_string(),
+            "照\\n\\u{1b}[2J\\xff.png"
+        );
     }
 }
