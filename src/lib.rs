@@ -16,12 +16,14 @@
 //!  image      recognising formats, completeness of each container, content hash; pure
 //!  config     YAML to a validated, typed Config; every error with file, line and key
 //!  a1         cell references; pure
+//!  blocking   blocking work kept off the async runtime
 //! ```
 //!
 //! The way of a picture: folder → candidate (`watch`) → image (`intake`) → slot (`placement`) →
 //! job (`store`) → cell (`upload`, through `feishu`) → ledger (`store`).
 
 pub mod a1;
+pub mod blocking;
 pub mod config;
 pub mod feishu;
 pub mod image;

@@ -18,6 +18,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use tokio::sync::mpsc;
 
+use crate::blocking::off_runtime;
 use crate::config::ImageEncoding;
 use crate::image::{ContentHash, Hasher};
 
@@ -74,7 +75,7 @@ pub(super) async fn start(
         ImageEncoding::Base64 => encoded_length(picture.length),
         ImageEncoding::Array => {
             let picture = picture.clone();
-            off_the_runtime(move || array_length(&picture)).await?
+            off_runtime(move || array_length(&picture)).await?
         }
     };
     let left = head.len() as u64 + image + tail.len() as u64;
@@ -96,14 +97,6 @@ pub(super) async fn start(
         },
         fault,
     ))
-}
-
-async fn off_the_runtime<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, SourceFault> + Send + 'static,
-) -> Result<T, SourceFault> {
-    tokio::task::spawn_blocking(work)
-        .await
-        .unwrap_or_else(|failed| Err(SourceFault::Unreadable(failed.to_string())))
 }
 
 /// Length of the base64 form of so many bytes, padding included.

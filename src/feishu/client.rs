@@ -76,6 +76,17 @@ struct Inner {
     pace: Pace,
 }
 
+/// A call that carries a token.
+enum Call<'a> {
+    Get(Url),
+    Write {
+        url: Url,
+        range: &'a str,
+        name: &'a str,
+        picture: &'a Picture,
+    },
+}
+
 impl std::fmt::Debug for Client {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Client({})", self.0.endpoint)
@@ -156,20 +167,13 @@ impl Client {
             spreadsheet.as_str(),
             "values_image",
         ]);
-        let (answer, log_id) = self
-            .with_token(async |token| {
-                let (body, fault) = body::start(picture, self.0.encoding, &range, name)
-                    .await
-                    .map_err(CallError::Source)?;
-                let limit = self.0.request_timeout
-                    + Duration::from_secs(body::encoded_length(picture.length) / SLOWEST_UPLINK);
-                let request = self
-                    .request(Method::POST, url.clone(), token)
-                    .body(reqwest::Body::wrap(body))
-                    .timeout(limit);
-                self.send(request, Some(&fault)).await
-            })
-            .await?;
+        let write = Call::Write {
+            url,
+            range: &range,
+            name,
+            picture,
+        };
+        let (answer, log_id) = self.call(&write).await?;
         check_place(&answer, spreadsheet, &range, log_id)?;
         Ok(Receipt {
             revision: answer.data("revision").as_u64(),
@@ -189,7 +193,7 @@ impl Client {
             "sheets",
             "query",
         ]);
-        let (answer, _) = self.get(url).await?;
+        let (answer, _) = self.call(&Call::Get(url)).await?;
         Ok(wire::sheets(&answer))
     }
 
@@ -200,7 +204,7 @@ impl Client {
     pub async fn wiki_node(&self, node: &WikiToken) -> Result<SpreadsheetToken, CallError> {
         let mut url = self.url(&["wiki", "v2", "spaces", "get_node"]);
         url.query_pairs_mut().append_pair("token", node.as_str());
-        let (answer, log_id) = self.get(url).await?;
+        let (answer, log_id) = self.call(&Call::Get(url)).await?;
         let found = answer.data("node");
         let refused = |msg: String| {
             CallError::Refused(Refusal {
@@ -224,37 +228,50 @@ impl Client {
         }
     }
 
-    async fn get(&self, url: Url) -> Result<(Answer, Option<String>), CallError> {
-        self.with_token(async |token| {
-            let request = self
-                .request(Method::GET, url.clone(), token)
-                .timeout(self.0.request_timeout);
-            self.send(request, None).await
-        })
-        .await
+    /// Makes a call with a token, and once more with a fresh one when the token was refused.
+    async fn call(&self, call: &Call<'_>) -> Result<(Answer, Option<String>), CallError> {
+        let mut token = self.0.tokens.get(|| self.fetch_token()).await?;
+        let mut renewed = false;
+        loop {
+            match self.call_once(call, &token).await {
+                Err(CallError::Refused(refusal)) if refusal.class == Class::Token => {
+                    if !self.0.tokens.refuse(&token).await || renewed {
+                        return Err(still_refused(refusal));
+                    }
+                    renewed = true;
+                    token = self.0.tokens.get(|| self.fetch_token()).await?;
+                }
+                done => return done,
+            }
+        }
     }
 
-    /// Runs `call` with a token, and once more with a fresh one when the token was refused.
-    async fn with_token<T>(
+    async fn call_once(
         &self,
-        call: impl AsyncFn(&Token) -> Result<T, CallError>,
-    ) -> Result<T, CallError> {
-        let token = self.0.tokens.get(|| self.fetch_token()).await?;
-        match call(&token).await {
-            Err(CallError::Refused(refusal)) if refusal.class == Class::Token => {
-                if !self.0.tokens.refuse(&token).await {
-                    return Err(still_refused(refusal));
-                }
-                let token = self.0.tokens.get(|| self.fetch_token()).await?;
-                match call(&token).await {
-                    Err(CallError::Refused(refusal)) if refusal.class == Class::Token => {
-                        self.0.tokens.refuse(&token).await;
-                        Err(still_refused(refusal))
-                    }
-                    done => done,
-                }
+        call: &Call<'_>,
+        token: &Token,
+    ) -> Result<(Answer, Option<String>), CallError> {
+        match call {
+            Call::Get(url) => {
+                let request = self.request(Method::GET, url.clone(), token);
+                self.send(request.timeout(self.0.request_timeout), None)
+                    .await
             }
-            done => done,
+            Call::Write {
+                url,
+                range,
+                name,
+                picture,
+            } => {
+                let (body, fault) = body::start(picture, self.0.encoding, range, name)
+                    .await
+                    .map_err(CallError::Source)?;
+                let limit = self.0.request_timeout
+                    + Duration::from_secs(body::encoded_length(picture.length) / SLOWEST_UPLINK);
+                let request = self.request(Method::POST, url.clone(), token);
+                let request = request.body(reqwest::Body::wrap(body)).timeout(limit);
+                self.send(request, Some(&fault)).await
+            }
         }
     }
 

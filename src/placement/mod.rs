@@ -6,6 +6,7 @@ pub mod path;
 pub mod pattern;
 #[cfg(test)]
 mod reference;
+pub mod route;
 pub mod rules;
 pub mod slot;
 pub mod template;
@@ -13,6 +14,7 @@ pub mod template;
 pub use ignore::BUILT_IN_IGNORE;
 pub use path::RelPath;
 pub use pattern::{CaptureKind, CaptureName, Captures, Pattern, PatternError};
+pub use route::{Route, Routes};
 pub use rules::{Placement, RuleProblem, RuleSet, check_ignore, check_rule};
 pub use slot::{Slot, SlotAddress};
 pub use template::{RenderError, Template, TemplateError};

@@ -17,8 +17,8 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use sled::transaction::{
     ConflictableTransactionError, ConflictableTransactionResult, TransactionError,
     TransactionalTree,
@@ -28,9 +28,11 @@ use tokio::sync::Notify;
 
 use super::envelope::{self, Damage};
 use super::record::{
-    Done, Event, FileKey, FileRecord, Job, JobState, Parked, Release, SlotRecord, Target, Timestamp,
+    Done, Event, FileKey, FileRecord, Fingerprint, Job, JobState, Parked, Release, Seen,
+    SlotRecord, Target, Timestamp,
 };
-use crate::config::SpreadsheetRef;
+use crate::blocking::off_runtime;
+use crate::config::{MappingName, SpreadsheetRef};
 use crate::image::ContentHash;
 use crate::placement::SlotAddress;
 
@@ -116,7 +118,7 @@ pub struct Waiting {
 }
 
 /// How many of each there are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Totals {
     /// Jobs that wait for their turn.
     pub queued: u64,
@@ -129,7 +131,8 @@ pub struct Totals {
 }
 
 impl Totals {
-    fn count(&mut self, slot: &SlotRecord) {
+    /// Counts one slot.
+    pub fn count(&mut self, slot: &SlotRecord) {
         self.written += u64::from(slot.ledger.is_some());
         match slot.job.as_ref().map(|job| &job.state) {
             Some(JobState::Queued { .. }) => self.queued += 1,
@@ -318,10 +321,7 @@ impl Store {
         work: impl FnOnce(&Self) -> T + Send + 'static,
     ) -> T {
         let store = self.clone();
-        match tokio::task::spawn_blocking(move || work(&store)).await {
-            Ok(answer) => answer,
-            Err(failed) => std::panic::resume_unwind(failed.into_panic()),
-        }
+        off_runtime(move || work(&store)).await
     }
 
     /// Which run of the daemon this is; grows with every start.
@@ -564,11 +564,20 @@ impl Store {
     /// # Errors
     /// When sled fails or a record is damaged.
     pub fn set_stale(&self, address: &SlotAddress, job: &Job) -> Result<()> {
-        self.change_slot(address, |slot| {
-            if let Some(job) = slot.job_with(job.id) {
-                job.state = JobState::Stale;
+        self.write(|txn| {
+            let current = txn.slot(address, |slot| {
+                let current = slot.job_with(job.id).map(|job| job.state = JobState::Stale);
+                slot.not_written();
+                current
+            })?;
+            // Whatever the file's times say, it is to be read again.
+            match (current, txn.file(&job.source)?) {
+                (Some(()), Some(mut file)) => {
+                    file.fingerprint = Fingerprint::UNKNOWN;
+                    txn.put_file(&job.source, &file)
+                }
+                _ => Ok(()),
             }
-            slot.not_written();
         })
     }
 
@@ -615,8 +624,8 @@ impl Store {
         Ok(released)
     }
 
-    /// Releases what waits for a changed configuration, when `config` differs from that of the last
-    /// run.
+    /// When `config` differs from that of the last run: releases what waits for a changed
+    /// configuration, and has refused files looked at again.
     ///
     /// # Errors
     /// When sled fails or a record is damaged.
@@ -625,13 +634,38 @@ impl Store {
             return Ok(0);
         }
         let released = self.release(now, |_, _, parked| parked.until == Release::Person)?;
+        for entry in self.files() {
+            let (key, file) = entry?;
+            if matches!(file.seen, Seen::Refused { .. }) {
+                self.write(|txn| txn.remove_file(&key))?;
+            }
+        }
         self.put_meta("config", &config)?;
         Ok(released)
     }
 
     /// All files, in the order of mapping and path.
     pub fn files(&self) -> impl Iterator<Item = Result<(FileKey, FileRecord)>> + '_ {
-        self.0.files.iter().map(|entry| {
+        self.files_in(self.0.files.iter())
+    }
+
+    /// The files of one mapping, in the order of their paths.
+    pub fn files_of(
+        &self,
+        mapping: &MappingName,
+    ) -> impl Iterator<Item = Result<(FileKey, FileRecord)>> + '_ {
+        self.files_in(
+            self.0
+                .files
+                .scan_prefix([mapping.as_str().as_bytes(), &[0]].concat()),
+        )
+    }
+
+    fn files_in(
+        &self,
+        found: sled::Iter,
+    ) -> impl Iterator<Item = Result<(FileKey, FileRecord)>> + '_ {
+        found.map(|entry| {
             let (key, sealed) = entry.map_err(|source| self.failed(source))?;
             let damaged = |damage| self.damaged("files", damage);
             let record = envelope::unseal(&key, &sealed).map_err(damaged)?;
@@ -851,8 +885,8 @@ fn sync_new(dir: &Path) -> std::io::Result<File> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::record::Verdict;
     use super::super::record::tests::{address, file, job, target};
-    use super::super::record::{Seen, Verdict};
     use super::*;
     use std::time::Duration;
 

@@ -4,6 +4,8 @@
 //! outcome is unknown may have changed it (`intent`), and what should go there next (`job`).
 
 use std::fmt;
+use std::fs::Metadata;
+use std::os::unix::fs::MetadataExt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
@@ -66,6 +68,30 @@ pub struct Fingerprint {
     pub mtime: i64,
     /// Last change of content or attributes, nanoseconds since 1970.
     pub ctime: i64,
+}
+
+impl Fingerprint {
+    /// No file's: a record that has it is looked at again.
+    pub const UNKNOWN: Self = Self {
+        device: 0,
+        inode: 0,
+        size: 0,
+        mtime: 0,
+        ctime: 0,
+    };
+
+    /// The fingerprint in a file's attributes.
+    pub fn of(meta: &Metadata) -> Self {
+        let nanos =
+            |seconds: i64, nanos: i64| seconds.saturating_mul(1_000_000_000).saturating_add(nanos);
+        Self {
+            device: meta.dev(),
+            inode: meta.ino(),
+            size: meta.size(),
+            mtime: nanos(meta.mtime(), meta.mtime_nsec()),
+            ctime: nanos(meta.ctime(), meta.ctime_nsec()),
+        }
+    }
 }
 
 /// When a version of a picture arrived, compared with others.
