@@ -29,3 +29,4 @@ pub mod feishu;
 pub mod image;
 pub mod placement;
 pub mod store;
+pub mod watch;

@@ -1,0 +1,74 @@
+//! All that leaves this room: candidates, batches of listed files, and the end of a listing.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::placement::{RelPath, Route};
+use crate::store::Fingerprint;
+
+/// Counts what happens in one run of the daemon, so that any two arrivals have an order.
+#[derive(Debug, Default)]
+pub struct Ticks(AtomicU64);
+
+impl Ticks {
+    /// The next tick, from 1.
+    pub fn next(&self) -> u64 {
+        self.0.fetch_add(1, Ordering::Relaxed) + 1
+    }
+}
+
+/// A path that may have changed.
+#[derive(Debug, Clone)]
+pub struct Candidate {
+    /// Whose folder it lies in.
+    pub route: Arc<Route>,
+    /// The path.
+    pub path: RelPath,
+    /// What was noticed.
+    pub hint: Hint,
+    /// When.
+    pub tick: u64,
+}
+
+/// What was noticed of a path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hint {
+    /// A writer closed it, or it was renamed in: it may well be complete.
+    Closed,
+    /// Its content or attributes changed; a writer may still have it open.
+    Touched,
+    /// It was removed or renamed away.
+    Gone,
+}
+
+/// A file that a listing found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// The path.
+    pub path: RelPath,
+    /// The file as the listing saw it.
+    pub fingerprint: Fingerprint,
+}
+
+/// What the watcher tells.
+#[derive(Debug)]
+pub enum Finding {
+    /// A path may have changed.
+    Candidate(Candidate),
+    /// A listing found these files; at most [`super::scan::BATCH`].
+    Found {
+        /// Whose folder they lie in.
+        route: Arc<Route>,
+        /// The files.
+        files: Vec<Found>,
+        /// The tick of the listing.
+        tick: u64,
+    },
+    /// A listing of a whole folder ended, or the folder is not there to be listed.
+    Listed {
+        /// Whose folder.
+        route: Arc<Route>,
+        /// Whether all of it was seen.
+        whole: bool,
+    },
+}

@@ -1,0 +1,15 @@
+//! The file system turned into candidates: paths that may have changed, without a word about their
+//! content. Events are hints; listings are the truth.
+//!
+//! Knows nothing of stores or spreadsheets, opens no file, and is the only room that names notify.
+
+mod candidate;
+mod folder;
+mod native;
+mod scan;
+mod task;
+
+pub use candidate::{Candidate, Finding, Found, Hint, Ticks};
+pub use folder::FolderState;
+pub use scan::walk;
+pub use task::{Watched, run};

@@ -1,0 +1,250 @@
+//! The kernel's events turned into candidates. The callback runs on notify's reading thread, so it
+//! only sorts and hands over: it never blocks, never looks at a file, and never drops a change
+//! silently: what does not fit marks the folder as unsure, and an unsure folder is listed anew.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use notify::event::{
+    AccessKind, AccessMode, CreateKind, EventKind, ModifyKind, RemoveKind, RenameMode,
+};
+use notify::{Config, Event, RecommendedWatcher, RecursiveMode, Watcher};
+use tokio::sync::Notify;
+use tokio::sync::mpsc::Sender;
+
+use super::candidate::{Candidate, Finding, Hint, Ticks};
+use crate::placement::{RelPath, Route};
+
+/// Where the callback hands over.
+pub(super) struct Sink {
+    pub route: Arc<Route>,
+    pub findings: Sender<Finding>,
+    /// Paths that may be new folders, with everything already in them.
+    pub arrivals: Sender<RelPath>,
+    pub ticks: Arc<Ticks>,
+    /// Told when the folder has to be listed.
+    pub unsure: Arc<Unsure>,
+}
+
+/// That events were lost, and why.
+#[derive(Debug, Default)]
+pub(super) struct Unsure {
+    pub wake: Notify,
+    why: std::sync::Mutex<Option<String>>,
+}
+
+impl Unsure {
+    /// Events were lost; the first reason is kept until it is taken.
+    pub fn set(&self, why: impl Into<String>) {
+        let mut slot = self
+            .why
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        slot.get_or_insert_with(|| why.into());
+        self.wake.notify_one();
+    }
+
+    /// Takes the reason.
+    pub fn take(&self) -> Option<String> {
+        self.why
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .take()
+    }
+}
+
+/// Sets watches on the folder; they live as long as what is returned. Blocks while it walks the tree.
+///
+/// # Errors
+/// With a sentence for people that says what to do; part of the tree may have been watched.
+pub(super) fn arm(sink: Sink) -> Result<RecommendedWatcher, String> {
+    let mapping = Arc::clone(&sink.route.mapping);
+    let mode = if mapping.recursive {
+        RecursiveMode::Recursive
+    } else {
+        RecursiveMode::NonRecursive
+    };
+    let handler = move |result| sink.take(result);
+    let mut watcher =
+        RecommendedWatcher::new(handler, Config::default().with_follow_symlinks(false))
+            .map_err(|error| explain(&error))?;
+    watcher
+        .watch(&mapping.folder, mode)
+        .map_err(|error| explain(&error))?;
+    Ok(watcher)
+}
+
+/// What a watcher's error means for the machine's owner.
+fn explain(error: &notify::Error) -> String {
+    match &error.kind {
+        notify::ErrorKind::MaxFilesWatch => {
+            "the kernel's limit of watched folders is reached; raise it, \
+             e.g. `sysctl fs.inotify.max_user_watches=524288`"
+                .into()
+        }
+        // EMFILE: the limit of inotify instances, or of open files.
+        notify::ErrorKind::Io(io) if io.raw_os_error() == Some(24) => {
+            "no further inotify instance or file can be opened; raise the limit, e.g. `sysctl \
+             fs.inotify.max_user_instances=512`"
+                .into()
+        }
+        _ => error.to_string(),
+    }
+}
+
+/// What one event means.
+#[derive(Debug, PartialEq, Eq)]
+enum Meaning {
+    /// A candidate.
+    Path(PathBuf, Hint),
+    /// A path that may be a folder with files in it, and is a candidate when it is a file.
+    Arrival(PathBuf),
+    /// Events were lost.
+    Lost,
+}
+
+fn meanings(event: Event) -> Vec<Meaning> {
+    // First: an overflow comes without any path.
+    if event.need_rescan() {
+        return vec![Meaning::Lost];
+    }
+    let mut paths = event.paths.into_iter();
+    let all = |hint| move |path| Meaning::Path(path, hint);
+    match event.kind {
+        EventKind::Access(AccessKind::Close(AccessMode::Write)) => {
+            paths.map(all(Hint::Closed)).collect()
+        }
+        EventKind::Create(CreateKind::Folder)
+        | EventKind::Modify(ModifyKind::Name(RenameMode::To)) => {
+            paths.map(Meaning::Arrival).collect()
+        }
+        EventKind::Modify(ModifyKind::Name(RenameMode::Both)) => {
+            let from = paths.next().map(all(Hint::Gone));
+            from.into_iter()
+                .chain(paths.map(Meaning::Arrival))
+                .collect()
+        }
+        EventKind::Modify(ModifyKind::Name(RenameMode::From))
+        | EventKind::Remove(RemoveKind::File | RemoveKind::Any | RemoveKind::Other) => {
+            paths.map(all(Hint::Gone)).collect()
+        }
+        EventKind::Create(_) | EventKind::Modify(_) | EventKind::Any => {
+            paths.map(all(Hint::Touched)).collect()
+        }
+        // Reading makes events of its own: reacting to them would be a loop.
+        EventKind::Access(_) | EventKind::Remove(RemoveKind::Folder) | EventKind::Other => {
+            Vec::new()
+        }
+    }
+}
+
+impl Sink {
+    fn take(&self, result: notify::Result<Event>) {
+        match result {
+            Ok(event) => meanings(event)
+                .into_iter()
+                .for_each(|meaning| self.hand_over(meaning)),
+            Err(error) => self.unsure.set(explain(&error)),
+        }
+    }
+
+    fn hand_over(&self, meaning: Meaning) {
+        let (path, hint, arrival) = match meaning {
+            Meaning::Lost => return self.unsure.set("the kernel's queue of events overflowed"),
+            Meaning::Path(path, hint) => (path, hint, false),
+            Meaning::Arrival(path) => (path, Hint::Closed, true),
+        };
+        let Some(path) = self.below(&path) else {
+            return;
+        };
+        if arrival && self.arrivals.try_send(path.clone()).is_err() {
+            self.unsure
+                .set("more folders arrived at once than could be listed one by one");
+        }
+        let candidate = Candidate {
+            route: Arc::clone(&self.route),
+            path,
+            hint,
+            tick: self.ticks.next(),
+        };
+        if self
+            .findings
+            .try_send(Finding::Candidate(candidate))
+            .is_err()
+        {
+            self.unsure
+                .set("more files changed at once than could be looked at one by one");
+        }
+    }
+
+    fn below(&self, path: &Path) -> Option<RelPath> {
+        RelPath::new(path.strip_prefix(&self.route.mapping.folder).ok()?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use notify::event::{DataChange, Flag, MetadataKind};
+    use rstest::rstest;
+
+    fn path(name: &str) -> PathBuf {
+        PathBuf::from(name)
+    }
+
+    #[rstest]
+    #[case(
+        EventKind::Access(AccessKind::Close(AccessMode::Write)),
+        Some(Hint::Closed)
+    )]
+    #[case(EventKind::Create(CreateKind::File), Some(Hint::Touched))]
+    #[case(
+        EventKind::Modify(ModifyKind::Data(DataChange::Any)),
+        Some(Hint::Touched)
+    )]
+    #[case(
+        EventKind::Modify(ModifyKind::Metadata(MetadataKind::Any)),
+        Some(Hint::Touched)
+    )]
+    #[case(EventKind::Remove(RemoveKind::File), Some(Hint::Gone))]
+    #[case(
+        EventKind::Modify(ModifyKind::Name(RenameMode::From)),
+        Some(Hint::Gone)
+    )]
+    #[case(EventKind::Access(AccessKind::Open(AccessMode::Any)), None)]
+    #[case(EventKind::Access(AccessKind::Close(AccessMode::Read)), None)]
+    #[case(EventKind::Access(AccessKind::Read), None)]
+    fn an_event_on_a_file_means(#[case] kind: EventKind, #[case] hint: Option<Hint>) {
+        let event = Event::new(kind).add_path(path("a"));
+        let expected: Vec<_> = hint
+            .map(|hint| Meaning::Path(path("a"), hint))
+            .into_iter()
+            .collect();
+        assert_eq!(meanings(event), expected);
+    }
+
+    #[test]
+    fn a_rename_is_one_path_gone_and_one_arrived() {
+        let kind = EventKind::Modify(ModifyKind::Name(RenameMode::Both));
+        let event = Event::new(kind).add_path(path("a")).add_path(path("b"));
+        assert_eq!(
+            meanings(event),
+            [
+                Meaning::Path(path("a"), Hint::Gone),
+                Meaning::Arrival(path("b"))
+            ]
+        );
+    }
+
+    #[test]
+    fn an_overflow_is_seen_though_it_names_no_path() {
+        let event = Event::new(EventKind::Other).set_flag(Flag::Rescan);
+        assert_eq!(meanings(event), [Meaning::Lost]);
+    }
+
+    #[test]
+    fn the_watch_limit_is_explained_with_the_setting_to_change() {
+        let told = explain(&notify::Error::new(notify::ErrorKind::MaxFilesWatch));
+        assert!(told.contains("fs.inotify.max_user_watches"), "{told}");
+    }
+}

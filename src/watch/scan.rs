@@ -1,0 +1,75 @@
+//! Listing a folder: every regular file below it with its fingerprint, in batches. Opens no file and
+//! follows no link. Blocks: runs on a thread of its own.
+
+use std::path::Path;
+
+use walkdir::WalkDir;
+
+use super::candidate::Found;
+use crate::placement::{RelPath, Route};
+use crate::store::Fingerprint;
+
+/// Files handed over at a time.
+pub const BATCH: usize = 512;
+/// Deeper folders are not entered: a tree that deep is a mistake or a trap.
+const DEEPEST: usize = 64;
+
+/// Lists the files at or below `below`, or of the whole folder. `hand_over` returns whether to go on.
+/// `true` when everything was seen.
+pub fn walk(
+    route: &Route,
+    below: Option<&RelPath>,
+    mut hand_over: impl FnMut(Vec<Found>) -> bool,
+) -> bool {
+    let folder = &route.mapping.folder;
+    let top = below.map_or_else(|| folder.clone(), |below| folder.join(below.as_path()));
+    let depth = if route.mapping.recursive { DEEPEST } else { 1 };
+    let relative = |path: &Path| path.strip_prefix(folder).ok().and_then(RelPath::new);
+    let entries = WalkDir::new(&top)
+        .follow_links(false)
+        .follow_root_links(below.is_none())
+        .max_depth(depth)
+        .into_iter()
+        .filter_entry(|entry| {
+            !entry.file_type().is_dir()
+                || relative(entry.path()).is_none_or(|path| !route.rules.ignores_folder(&path))
+        });
+    let mut batch = Vec::with_capacity(BATCH);
+    let mut whole = true;
+    for entry in entries {
+        // Gone since it was listed is no gap; anything else is.
+        let entry = match entry {
+            Ok(entry) => entry,
+            Err(error) => {
+                whole &= is_gone(&error);
+                continue;
+            }
+        };
+        if !entry.file_type().is_file() {
+            continue;
+        }
+        let Some(path) = relative(entry.path()) else {
+            continue;
+        };
+        match entry.metadata() {
+            Ok(meta) => batch.push(Found {
+                path,
+                fingerprint: Fingerprint::of(&meta),
+            }),
+            Err(error) => whole &= is_gone(&error),
+        }
+        if batch.len() == BATCH && !hand_over(std::mem::take(&mut batch)) {
+            return false;
+        }
+    }
+    if !batch.is_empty() {
+        whole &= hand_over(batch);
+    }
+    whole
+}
+
+fn is_gone(error: &walkdir::Error) -> bool {
+    error
+        .io_error()
+        .is_some_and(|error| error.kind() == std::io::ErrorKind::NotFound)
+}
