@@ -27,6 +27,7 @@ pub mod blocking;
 pub mod config;
 pub mod feishu;
 pub mod image;
+pub mod intake;
 pub mod placement;
 pub mod store;
 pub mod watch;

@@ -1,0 +1,12 @@
+//! Candidates turned into jobs: settled, complete, recognised, hashed, and compared with what their
+//! slot holds. Sends nothing; what leaves this room is written in the store.
+
+mod decide;
+mod pipeline;
+mod read;
+mod settle;
+
+pub use decide::{Decision, Offer, decide};
+pub use pipeline::{Digested, Intake, run};
+pub use read::{Looked, look, open_beneath};
+pub use settle::Settle;

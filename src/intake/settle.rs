@@ -1,0 +1,173 @@
+//! When to look at a path: at once after a close or a rename, otherwise after a quiet time that every
+//! further change starts anew, up to a limit. A hundred events for one path cost one look.
+//!
+//! Pure: the time is handed in. Holds paths, never contents; its size is bounded by its caller, who
+//! stops observing new findings while it is full.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::placement::{RelPath, Route};
+use crate::store::{FileKey, Fingerprint};
+use crate::watch::{Candidate, Hint};
+
+/// A writer that never pauses is looked at after so many quiet times all the same.
+const LONGEST_FACTOR: u32 = 10;
+
+/// A path that is due for a look.
+#[derive(Debug, Clone)]
+pub struct Due {
+    /// Its mapping.
+    pub route: Arc<Route>,
+    /// Its path below the mapping's folder.
+    pub path: RelPath,
+    /// When it arrived.
+    pub tick: u64,
+    /// Found by a listing, with what it saw; otherwise told by an event.
+    pub found: Option<Fingerprint>,
+    /// Already looked at without telling its end: if it is still like this, it has settled.
+    pub quiet_as: Option<Fingerprint>,
+    /// A listing waits for it.
+    pub counted: bool,
+}
+
+impl Due {
+    /// The file's key in the store.
+    pub fn key(&self) -> FileKey {
+        FileKey {
+            mapping: self.route.mapping.name.clone(),
+            path: self.path.clone(),
+        }
+    }
+}
+
+/// The paths that wait for a look.
+#[derive(Debug, Default)]
+pub struct Settle {
+    waiting: HashMap<FileKey, Entry>,
+    order: BTreeSet<(Instant, FileKey)>,
+    /// Being looked at; a change meanwhile waits until that is done.
+    busy: HashMap<FileKey, bool>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    due: Due,
+    at: Instant,
+    /// Not put off beyond this.
+    latest: Instant,
+}
+
+impl Settle {
+    /// How many paths wait or are being looked at.
+    pub fn len(&self) -> usize {
+        self.waiting.len() + self.busy.len()
+    }
+
+    /// Whether nothing waits and nothing is being looked at.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Takes an event.
+    pub fn observe(&mut self, candidate: Candidate, now: Instant) {
+        let wait = match candidate.hint {
+            Hint::Closed | Hint::Gone => Duration::ZERO,
+            Hint::Touched => candidate.route.mapping.watch.settle,
+        };
+        let Candidate {
+            route, path, tick, ..
+        } = candidate;
+        let due = Due {
+            route,
+            path,
+            tick,
+            found: None,
+            quiet_as: None,
+            counted: false,
+        };
+        self.insert(due, wait, now);
+    }
+
+    /// Takes a file of a listing that differs from what is known. `age` is the time since its last
+    /// change: what changed just now may still be written.
+    pub fn observe_found(&mut self, due: Due, age: Duration, now: Instant) {
+        let wait = due.route.mapping.watch.settle.saturating_sub(age);
+        self.insert(due, wait, now);
+    }
+
+    /// Has a path looked at again after a quiet time.
+    pub fn again(&mut self, due: Due, now: Instant) {
+        let wait = due.route.mapping.watch.settle;
+        self.insert(due, wait, now);
+    }
+
+    fn insert(&mut self, due: Due, wait: Duration, now: Instant) {
+        let key = due.key();
+        let longest = due.route.mapping.watch.settle * LONGEST_FACTOR;
+        let (due, latest) = match self.waiting.remove(&key) {
+            Some(old) => {
+                self.order.remove(&(old.at, key.clone()));
+                (merge(old.due, due), old.latest)
+            }
+            None => (due, now + longest),
+        };
+        let at = (now + wait).min(latest);
+        self.order.insert((at, key.clone()));
+        self.waiting.insert(key, Entry { due, at, latest });
+    }
+
+    /// The next path whose time has come and that is not being looked at; it counts as being looked at
+    /// until [`Self::done`].
+    pub fn pop(&mut self, now: Instant) -> Option<Due> {
+        let ready = self
+            .order
+            .iter()
+            .take_while(|(at, _)| *at <= now)
+            .find(|(_, key)| !self.busy.contains_key(key))?
+            .clone();
+        self.order.remove(&ready);
+        let entry = self.waiting.remove(&ready.1)?;
+        self.busy.insert(ready.1, entry.due.counted);
+        Some(entry.due)
+    }
+
+    /// The look at a path is over.
+    pub fn done(&mut self, key: &FileKey) {
+        self.busy.remove(key);
+    }
+
+    /// When the next path is due. A path that is being looked at is due again when that is done.
+    pub fn next_wake(&self) -> Option<Instant> {
+        self.order
+            .iter()
+            .find(|(_, key)| !self.busy.contains_key(key))
+            .map(|(at, _)| *at)
+    }
+
+    /// Whether a path of this mapping that a listing found still waits or is being looked at.
+    pub fn awaits(&self, mapping: &crate::config::MappingName) -> bool {
+        let ours = |key: &FileKey| key.mapping == *mapping;
+        self.waiting
+            .iter()
+            .any(|(key, entry)| entry.due.counted && ours(key))
+            || self.busy.iter().any(|(key, counted)| *counted && ours(key))
+    }
+}
+
+/// Two findings for one path: the latest event is its arrival. A listing says nothing of the time, so
+/// it leaves an event's standing.
+fn merge(old: Due, new: Due) -> Due {
+    let counted = old.counted || new.counted;
+    match (old.found, new.found) {
+        (None, Some(_)) => Due {
+            counted,
+            quiet_as: None,
+            ..old
+        },
+        _ => Due { counted, ..new },
+    }
+}
