@@ -30,4 +30,5 @@ pub mod image;
 pub mod intake;
 pub mod placement;
 pub mod store;
+pub mod upload;
 pub mod watch;

@@ -1,0 +1,12 @@
+//! Jobs turned into receipts: one serial lane a spreadsheet, gates that close while sending makes no
+//! sense, and what each failure leads to. Reads jobs from the store and writes receipts there; knows
+//! nothing of watching.
+
+mod gate;
+mod lane;
+mod react;
+mod resolve;
+
+pub use gate::{Closed, Gate, Pass, SharedGate};
+pub use lane::{Documents, Lane, LaneEvent, LaneState, Shared, run};
+pub use react::{Reaction, react};
