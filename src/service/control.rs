@@ -1,0 +1,117 @@
+//! The control socket: a Unix socket in the state directory, which only its owner can reach. One line
+//! of JSON asks, one JSON value answers.
+
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tracing::debug;
+
+use super::status::Snapshot;
+
+/// Longest question in bytes, callers at a time, and time for one of them.
+const QUESTION_MOST: u64 = 64 * 1024;
+const CALLERS_MOST: usize = 8;
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What can be asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "ask", rename_all = "lowercase")]
+pub enum Ask {
+    /// A [`Snapshot`].
+    Status,
+}
+
+/// The socket of the daemon that uses `state_dir`.
+pub fn socket_path(state_dir: &Path) -> PathBuf {
+    state_dir.join("control.sock")
+}
+
+/// Asks the running daemon.
+///
+/// # Errors
+/// When none listens, or it does not answer in time.
+pub fn ask(state_dir: &Path, ask: Ask) -> io::Result<Snapshot> {
+    use std::io::{Read, Write};
+    let mut stream = std::os::unix::net::UnixStream::connect(socket_path(state_dir))?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(PATIENCE))?;
+    let mut question = serde_json::to_vec(&ask)?;
+    question.push(b'\n');
+    stream.write_all(&question)?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer)?;
+    Ok(serde_json::from_slice(&answer)?)
+}
+
+/// Listens in `state_dir`, whose lock the caller holds; what an earlier daemon left is replaced.
+///
+/// # Errors
+/// When the socket cannot be made, e.g. because the directory's path is longer than a socket's may be.
+pub fn listen(state_dir: &Path) -> io::Result<UnixListener> {
+    let path = socket_path(state_dir);
+    match std::fs::remove_file(&path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let listener = UnixListener::bind(&path)?;
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))?;
+    Ok(listener)
+}
+
+/// Answers until `stop`.
+///
+/// # Errors
+/// When the socket fails.
+pub async fn serve<F>(
+    listener: UnixListener,
+    answer: impl Fn(Ask) -> F + Send + Sync + 'static,
+    stop: CancellationToken,
+) -> io::Result<()>
+where
+    F: Future<Output = Option<Snapshot>> + Send,
+{
+    let answer = Arc::new(answer);
+    let seats = Arc::new(Semaphore::new(CALLERS_MOST));
+    loop {
+        let Ok(seat) = Arc::clone(&seats).acquire_owned().await else {
+            return Ok(());
+        };
+        let stream = tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            accepted = listener.accept() => accepted?.0,
+        };
+        let answer = Arc::clone(&answer);
+        // Bounded by its seat and its time limit; its failure is the caller's alone.
+        tokio::spawn(async move {
+            if let Ok(Err(error)) = timeout(PATIENCE, converse(stream, &*answer)).await {
+                debug!("control socket: {error}");
+            }
+            drop(seat);
+        });
+    }
+}
+
+async fn converse<F>(mut stream: UnixStream, answer: &impl Fn(Ask) -> F) -> io::Result<()>
+where
+    F: Future<Output = Option<Snapshot>>,
+{
+    let (read, mut write) = stream.split();
+    let mut question = String::new();
+    BufReader::new(read.take(QUESTION_MOST))
+        .read_line(&mut question)
+        .await?;
+    let ask = serde_json::from_str(&question)?;
+    if let Some(snapshot) = answer(ask).await {
+        write.write_all(&serde_json::to_vec(&snapshot)?).await?;
+    }
+    write.shutdown().await
+}

@@ -1,0 +1,16 @@
+//! The running daemon: it wires the rooms, says when it is ready, and ends them in order. The only room
+//! that names signal-hook and sd-notify.
+
+mod control;
+mod daemon;
+mod ready;
+mod signals;
+mod status;
+mod supervisor;
+
+pub use control::{Ask, ask, socket_path};
+pub use daemon::{DaemonError, Ended, Mode, Outcome, Parts, Setup, run};
+pub use signals::{Intent, intents};
+pub use status::{LaneStatus, MappingStatus, ParkedJob, RefusedFile, Running, Snapshot, gather};
+
+pub use crate::upload::LaneEvent;

@@ -1,0 +1,42 @@
+//! Signals turned into intents at the edge. The only file that names signal-hook.
+
+use std::io;
+
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
+use signal_hook::iterator::Signals;
+use tokio::sync::mpsc;
+
+/// What somebody outside wants of the daemon.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Intent {
+    /// End in order; a second one: end now. SIGTERM, SIGINT.
+    Stop,
+    /// Read the configuration again. SIGHUP.
+    Reload,
+    /// Compare all folders now. SIGUSR1.
+    Rescan,
+}
+
+/// The intents of this process, from now on: none of these signals ends it by itself any more.
+///
+/// # Errors
+/// When the system refuses a handler.
+pub fn intents() -> io::Result<mpsc::Receiver<Intent>> {
+    let (sender, intents) = mpsc::channel(16);
+    let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP, SIGUSR1])?;
+    // A thread of its own: it lives as long as the process and waits in a read.
+    std::thread::Builder::new()
+        .name("signals".into())
+        .spawn(move || {
+            for signal in signals.forever() {
+                let intent = match signal {
+                    SIGHUP => Intent::Reload,
+                    SIGUSR1 => Intent::Rescan,
+                    _ => Intent::Stop,
+                };
+                // Full: whoever sends signals faster than they are taken loses some.
+                let _ = sender.try_send(intent);
+            }
+        })?;
+    Ok(intents)
+}
