@@ -29,6 +29,7 @@ pub mod feishu;
 pub mod image;
 pub mod intake;
 pub mod placement;
+pub mod sandbox;
 pub mod service;
 pub mod store;
 pub mod upload;
