@@ -12,6 +12,7 @@ use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
+use super::secret::ProxyUrl;
 use super::target::{SheetRef, SpreadsheetRef};
 use crate::a1::{Column, Row};
 
@@ -48,7 +49,7 @@ pub struct Feishu {
     /// Limit for one call, from its first byte to the end of the answer.
     pub request_timeout: Duration,
     /// A proxy for every call; `None`: the usual environment variables decide.
-    pub proxy: Option<Url>,
+    pub proxy: Option<ProxyUrl>,
     /// A further certificate authority, in PEM.
     pub ca_file: Option<PathBuf>,
 }
