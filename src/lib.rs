@@ -24,6 +24,7 @@
 
 pub mod a1;
 pub mod blocking;
+pub mod cli;
 pub mod config;
 pub mod feishu;
 pub mod image;

@@ -1,2 +1,7 @@
 //! The `pixcell` binary: arguments in, exit code out; nothing else.
-fn main() {}
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    pixcell::cli::main()
+}

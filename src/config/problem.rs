@@ -46,6 +46,27 @@ impl Place {
     }
 }
 
+impl Problem {
+    /// The same in one line, without the source's: for a log.
+    pub fn line(&self) -> String {
+        let bare = Self {
+            place: None,
+            help: None,
+            ..self.clone()
+        };
+        let place = self.place.as_ref();
+        let at = place
+            .map(|place| format!(" (line {})", place.line))
+            .unwrap_or_default();
+        let help = self
+            .help
+            .as_ref()
+            .map(|help| format!("; {help}"))
+            .unwrap_or_default();
+        format!("{bare}{at}{help}")
+    }
+}
+
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:", self.file.display())?;
@@ -71,7 +92,7 @@ impl fmt::Display for Problem {
 pub enum ConfigError {
     /// No file was named, and none is in the usual places.
     #[error(
-        "there is no configuration file; looked for {}\nhelp: write one with `pixcell init`, or name yours with `--config FILE`",
+        "there is no configuration file; looked for {}\nhelp: start from config.example.yaml, or name yours with `--config FILE`",
         list(looked)
     )]
     NotFound {

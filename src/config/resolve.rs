@@ -86,7 +86,7 @@ fn root<'a>(
     if let Node::Null = tree {
         return value.problem(
             "the file says nothing",
-            "`pixcell init` writes a configuration; `config.example.yaml` shows every key",
+            "start from `config.example.yaml`, which shows every key",
         );
     }
     let top = value.section(&keys::ROOT)?;

@@ -101,7 +101,8 @@ impl Source {
         self.path.parent().unwrap_or(&self.path)
     }
 
-    pub(super) fn text(&self) -> &str {
+    /// The text; it may hold secrets.
+    pub fn text(&self) -> &str {
         &self.text
     }
 

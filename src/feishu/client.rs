@@ -111,11 +111,12 @@ impl Client {
             .redirect(reqwest::redirect::Policy::none())
             .retry(reqwest::retry::never());
         if let Some(proxy) = &config.proxy {
-            let proxy =
-                reqwest::Proxy::all(proxy.clone()).map_err(|error| ClientError::Unusable {
+            let proxy = reqwest::Proxy::all(proxy.expose().clone()).map_err(|error| {
+                ClientError::Unusable {
                     what: "feishu.proxy",
                     why: error.without_url().to_string(),
-                })?;
+                }
+            })?;
             http = http.proxy(proxy);
         }
         if let Some(path) = &config.ca_file {

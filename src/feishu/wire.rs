@@ -3,6 +3,7 @@
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::a1::CellRef;
 use crate::config::{SheetId, SheetRef};
 
 /// What every answer has around its data.
@@ -38,6 +39,14 @@ pub struct Sheet {
     pub rows: Option<u64>,
     /// Columns of its grid; `None` when the answer did not tell.
     pub columns: Option<u64>,
+}
+
+impl Sheet {
+    /// Whether a cell lies inside the grid, as far as the answer told.
+    pub fn holds(&self, cell: CellRef) -> bool {
+        let within = |at: u32, limit: Option<u64>| limit.is_none_or(|limit| u64::from(at) <= limit);
+        within(cell.row.number(), self.rows) && within(cell.column.number(), self.columns)
+    }
 }
 
 /// The sheets that `sheets/query` tells of; one without a usable id is left out.

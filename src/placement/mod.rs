@@ -2,6 +2,7 @@
 //! no call is made. The user's reference is `docs/patterns.md`; a test checks it row by row.
 
 pub mod ignore;
+pub mod load;
 pub mod path;
 pub mod pattern;
 #[cfg(test)]
@@ -12,6 +13,7 @@ pub mod slot;
 pub mod template;
 
 pub use ignore::BUILT_IN_IGNORE;
+pub use load::{Loaded, load};
 pub use path::RelPath;
 pub use pattern::{CaptureKind, CaptureName, Captures, Pattern, PatternError};
 pub use route::{Route, Routes};

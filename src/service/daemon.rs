@@ -41,6 +41,8 @@ const EVENTS: usize = 4096;
 const PASS_FAILURES: u32 = 5;
 /// How often a pass looks whether it is over.
 const PASS_TICK: Duration = Duration::from_millis(50);
+/// How often a pass counts what is left, which reads the whole queue.
+const PASS_COUNT: Duration = Duration::from_millis(500);
 
 /// What a run is made of.
 #[derive(Debug, Clone)]
@@ -76,6 +78,8 @@ pub struct Parts<'a> {
     pub events: broadcast::Sender<LaneEvent>,
     /// Told once the folders are compared and being watched.
     pub ready: &'a dyn Fn(),
+    /// Told now and then in a pass: how many jobs wait for their turn.
+    pub left: &'a dyn Fn(usize),
 }
 
 impl Parts<'_> {
@@ -393,8 +397,10 @@ impl Run {
     }
 
     async fn attend(&mut self, parts: &mut Parts<'_>) -> Result<Next, DaemonError> {
-        let mut tick = interval(PASS_TICK);
+        let (mut tick, mut count) = (interval(PASS_TICK), interval(PASS_COUNT));
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        count.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let pass = parts.mode == Mode::Pass;
         let mut ready = false;
         loop {
             if !ready && self.compared() {
@@ -421,7 +427,8 @@ impl Run {
                 },
                 Some(key) = self.stale.recv() => self.look_again(key),
                 Ok(()) = self.digested.changed(), if !ready => {}
-                _ = tick.tick(), if ready && parts.mode == Mode::Pass => {
+                _ = count.tick(), if pass => (parts.left)(self.store.call(Store::queued).await),
+                _ = tick.tick(), if ready && pass => {
                     if let Some(stuck) = self.passed().await? {
                         return Ok(Next::Ended(Ended::Passed(stuck)));
                     }

@@ -104,8 +104,7 @@ fn fixed_cell(slot: &Slot) -> Result<CellRef, String> {
 /// The sheet, when it is there and the cell lies inside its grid.
 fn fit(sheets: &[Sheet], wanted: &SheetRef, cell: CellRef) -> Result<Sheet, String> {
     let sheet = find_sheet(sheets, wanted)?;
-    let beyond = |at: u32, limit: Option<u64>| limit.is_some_and(|limit| u64::from(at) > limit);
-    if beyond(cell.row.number(), sheet.rows) || beyond(cell.column.number(), sheet.columns) {
+    if !sheet.holds(cell) {
         let count = |limit: Option<u64>| limit.map_or("?".into(), |limit| limit.to_string());
         return Err(format!(
             "{cell} lies outside the grid of sheet {:?}, which has {} rows and {} columns; add rows or columns to the sheet, or change the rule",

@@ -1,0 +1,147 @@
+//! The arguments as types; no behaviour.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{ArgAction, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+
+/// Drop an image in a folder; see it in a spreadsheet cell.
+#[derive(Debug, Parser)]
+#[command(name = "pixcell", version, max_term_width = 100)]
+pub struct Args {
+    #[command(flatten)]
+    pub common: Common,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Understood by every command.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Common {
+    /// The configuration [default: $PIXCELL_CONFIG, ./pixcell.yaml, /etc/pixcell/config.yaml]
+    #[arg(long, short, global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Log more; twice: everything
+    #[arg(long, short, global = true, action = ArgAction::Count)]
+    pub verbose: u8,
+    /// Log warnings and errors only
+    #[arg(long, short, global = true, conflicts_with = "verbose")]
+    pub quiet: bool,
+    /// How logs look on stderr; $RUST_LOG selects them more finely
+    #[arg(long, global = true, value_name = "FORMAT", default_value = "text")]
+    pub log_format: LogFormat,
+}
+
+/// How logs look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// Lines for people, in colour on a terminal
+    Text,
+    /// A JSON object a line
+    Json,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Watch the folders and keep the cells up to date, until told to stop
+    Run,
+    /// Bring all cells up to date once, then end
+    ///
+    /// Ends with exit code 3 when some files could not be written because of what they are or where
+    /// they should go, and with 1 when a document could not be written at all.
+    Sync(Sync),
+    /// Check the configuration
+    Check(Check),
+    /// Show what is written, waiting, parked and rejected
+    Status(Status),
+    /// Try pixcell without an account: a stand-in for the API, a folder, and sample pictures
+    Demo(Demo),
+    /// Run the stand-in for the API alone
+    Sandbox(Sandbox),
+    /// Print a completion script for a shell
+    Completions(Completions),
+    /// Print the manual page
+    Man,
+}
+
+#[derive(Debug, Clone, clap::Args)]
+pub struct Sync {
+    /// Print the outcome as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Clone, clap::Args)]
+pub struct Check {
+    /// Also ask the API: credentials, documents, sheets, and whether fixed cells lie in the grid
+    #[arg(long)]
+    pub online: bool,
+}
+
+#[derive(Debug, Clone, clap::Args)]
+pub struct Status {
+    /// Print everything as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Clone, clap::Args)]
+pub struct Demo {
+    /// End when all sample pictures are in their cells
+    #[arg(long)]
+    pub once: bool,
+    /// The folder to watch; made if it is missing [default: a fresh one]
+    #[arg(long, value_name = "DIR")]
+    pub folder: Option<PathBuf>,
+    /// Where the page is served; loopback only
+    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:0")]
+    pub listen: SocketAddr,
+}
+
+#[derive(Debug, Clone, clap::Args)]
+pub struct Sandbox {
+    /// Where it listens; loopback only
+    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:8480")]
+    pub listen: SocketAddr,
+    /// The app's id
+    #[arg(long, default_value = "cli_sandbox")]
+    pub app_id: String,
+    /// The app's secret, made up like everything here
+    #[arg(long, default_value = "sandbox-secret")]
+    pub app_secret: String,
+    /// A document's token; may be given several times
+    #[arg(
+        long = "spreadsheet",
+        value_name = "TOKEN",
+        default_value = "SandboxSpreadsheet"
+    )]
+    pub spreadsheets: Vec<String>,
+    /// The title of each document's first sheet
+    #[arg(long, value_name = "TITLE", default_value = "Sheet1")]
+    pub sheet: String,
+    /// Calls a second that it allows
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    pub requests_per_second: u32,
+    /// How long every call takes at least
+    #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = humantime::parse_duration)]
+    pub latency: std::time::Duration,
+}
+
+#[derive(Debug, Clone, clap::Args)]
+pub struct Completions {
+    /// The shell
+    pub shell: Shell,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_arguments_are_consistent() {
+        Args::command().debug_assert();
+    }
+}

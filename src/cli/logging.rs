@@ -1,0 +1,78 @@
+//! Logs on stderr: lines for people or JSON, and never through the middle of a progress bar.
+
+use std::io::{self, IsTerminal, Write};
+use std::sync::{Mutex, PoisonError};
+
+use indicatif::ProgressBar;
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::writer::MakeWriter;
+
+use super::args::{Common, LogFormat};
+
+/// The bar on the terminal, if there is one.
+static BAR: Mutex<Option<ProgressBar>> = Mutex::new(None);
+
+/// Starts logging. `calm`: only warnings unless more is asked for.
+pub fn start(common: &Common, calm: bool) {
+    let level = match (common.verbose, common.quiet || calm) {
+        (0, true) => "warn",
+        (0, false) => "warn,pixcell=info",
+        (1, _) => "warn,pixcell=debug",
+        _ => "trace",
+    };
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(Stderr);
+    // A second start, as in tests, keeps the first.
+    let _ = match common.log_format {
+        LogFormat::Text => {
+            let colour = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+            log.with_ansi(colour).with_target(false).try_init()
+        }
+        LogFormat::Json => log.json().flatten_event(true).try_init(),
+    };
+}
+
+/// From now on logs are printed above this bar; `None`: there is no bar any more.
+pub fn set_bar(bar: Option<ProgressBar>) {
+    *BAR.lock().unwrap_or_else(PoisonError::into_inner) = bar;
+}
+
+struct Stderr;
+
+impl<'a> MakeWriter<'a> for Stderr {
+    type Writer = Line;
+
+    fn make_writer(&'a self) -> Line {
+        Line(Vec::new())
+    }
+}
+
+/// One event, written at once when it is complete.
+struct Line(Vec<u8>);
+
+impl Write for Line {
+    fn write(&mut self, part: &[u8]) -> io::Result<usize> {
+        self.0.extend_from_slice(part);
+        Ok(part.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        let bar = BAR.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        // A closed stderr is no reason to stop.
+        let print = || {
+            let _ = io::stderr().lock().write_all(&self.0);
+        };
+        match bar {
+            Some(bar) => bar.suspend(print),
+            None => print(),
+        }
+    }
+}

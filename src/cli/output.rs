@@ -1,0 +1,91 @@
+//! What people read on stdout: counts, parked jobs and refused files, each with its reason.
+
+use std::io::{self, Write};
+
+use crate::service::{LaneEvent, Snapshot};
+use crate::store::Verdict;
+
+/// Longest list printed; the rest is counted.
+const LINES: usize = 50;
+
+/// One line for what happened; nothing for what only the log tells.
+pub fn event(event: &LaneEvent) -> Option<String> {
+    match event {
+        LaneEvent::Written {
+            source,
+            target,
+            revision,
+            ..
+        } => {
+            let revision = revision.map_or("?".to_owned(), |revision| revision.to_string());
+            Some(format!(
+                "{} -> {} (revision {revision})",
+                source.path, target.cell
+            ))
+        }
+        LaneEvent::Parked {
+            source,
+            address,
+            reason,
+        } => Some(format!(
+            "{} -> {}: parked: {reason}",
+            source.path, address.slot
+        )),
+        LaneEvent::Failed { .. } | LaneEvent::GateClosed { .. } => None,
+    }
+}
+
+/// The parked jobs and refused files of a snapshot.
+///
+/// # Errors
+/// When stdout fails.
+pub fn leftovers(out: &mut impl Write, snapshot: &Snapshot) -> io::Result<()> {
+    if !snapshot.parked.is_empty() {
+        writeln!(out, "\nparked, waiting for you:")?;
+    }
+    for job in snapshot.parked.iter().take(LINES) {
+        writeln!(
+            out,
+            "  {}: {} -> {}: {}",
+            job.mapping, job.file, job.slot, job.reason
+        )?;
+    }
+    more(out, snapshot.parked.len(), snapshot.totals.parked)?;
+    for (verdict, title) in [
+        (Verdict::Rejected, "rejected:"),
+        (Verdict::Held, "held until they change:"),
+    ] {
+        let files: Vec<_> = snapshot
+            .refused
+            .iter()
+            .filter(|file| file.verdict == verdict)
+            .collect();
+        if !files.is_empty() {
+            writeln!(out, "\n{title}")?;
+        }
+        for file in files.iter().take(LINES) {
+            let slot = file.slot.as_deref().unwrap_or("no cell");
+            writeln!(
+                out,
+                "  {}: {} -> {slot}: {}",
+                file.mapping, file.file, file.reason
+            )?;
+        }
+        more(out, files.len(), files.len() as u64)?;
+    }
+    Ok(())
+}
+
+fn more(out: &mut impl Write, listed: usize, all: u64) -> io::Result<()> {
+    let shown = listed.min(LINES) as u64;
+    if all > shown {
+        writeln!(out, "  … and {} more", all - shown)
+    } else {
+        Ok(())
+    }
+}
+
+/// Counts with their nouns: `1 picture`, `3 pictures`.
+pub fn count(number: u64, noun: &str) -> String {
+    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
+}

@@ -1,0 +1,141 @@
+//! `pixcell status`: from the running daemon, or from the store when none runs.
+
+use std::io::{self, ErrorKind, Write};
+
+use super::args::{Common, Status};
+use super::exit::{Exit, Failure};
+use super::load;
+use super::output;
+use crate::service::{Ask, Setup, Snapshot, ask, gather};
+use crate::store::{self, Lock};
+use crate::upload::LaneState;
+use crate::watch::FolderState;
+
+/// Prints what stands where.
+///
+/// # Errors
+/// When the configuration is wrong, or neither daemon nor store answers.
+pub fn run(common: &Common, args: &Status) -> Result<Exit, Failure> {
+    let setup = load::setup(common.config.as_deref())?;
+    let snapshot = snapshot(&setup)?;
+    let mut out = io::stdout().lock();
+    if args.json {
+        let text = serde_json::to_string_pretty(&snapshot).map_err(anyhow::Error::from)?;
+        writeln!(out, "{text}")?;
+    } else {
+        print(&mut out, &setup, &snapshot)?;
+    }
+    Ok(Exit::Done)
+}
+
+fn snapshot(setup: &Setup) -> Result<Snapshot, Failure> {
+    let dir = &setup.config.state_dir;
+    match ask(dir, Ask::Status) {
+        Ok(snapshot) => return Ok(snapshot),
+        Err(error)
+            if matches!(
+                error.kind(),
+                ErrorKind::NotFound | ErrorKind::ConnectionRefused
+            ) => {}
+        Err(error) => {
+            return Err(anyhow::Error::from(error)
+                .context(format!(
+                    "the daemon that uses {} does not answer",
+                    dir.display()
+                ))
+                .into());
+        }
+    }
+    if !dir.exists() {
+        return Err(anyhow::anyhow!(
+            "nothing is known yet: {} does not exist; start `pixcell run` or `pixcell sync` first",
+            dir.display()
+        )
+        .into());
+    }
+    let daemon = crate::service::DaemonError::from;
+    let _lock = Lock::take(dir, "pixcell status").map_err(daemon)?;
+    let opened = store::open(dir).map_err(crate::service::DaemonError::from)?;
+    Ok(gather(&opened.store, &setup.routes).map_err(crate::service::DaemonError::from)?)
+}
+
+fn print(out: &mut impl Write, setup: &Setup, snapshot: &Snapshot) -> io::Result<()> {
+    match &snapshot.running {
+        Some(running) => writeln!(
+            out,
+            "running since {} (pid {}, version {}){}",
+            running.since,
+            running.pid,
+            running.version,
+            if running.ready {
+                ""
+            } else {
+                ", still comparing the folders"
+            }
+        )?,
+        None => writeln!(
+            out,
+            "not running; from the store in {}",
+            setup.config.state_dir.display()
+        )?,
+    }
+    let totals = snapshot.totals;
+    writeln!(
+        out,
+        "{} written, {} waiting, {} parked",
+        output::count(totals.written, "slot"),
+        totals.queued + totals.stale,
+        totals.parked
+    )?;
+    for mapping in &snapshot.mappings {
+        writeln!(
+            out,
+            "\n{}: {}\n  {}, {} waiting, {} parked, {} rejected, {} held",
+            mapping.name,
+            if mapping.folder.is_empty() {
+                "(no longer configured)"
+            } else {
+                &mapping.folder
+            },
+            output::count(mapping.images, "image"),
+            mapping.queued,
+            mapping.parked,
+            mapping.rejected,
+            mapping.held
+        )?;
+        if let Some(state) = &mapping.state {
+            writeln!(out, "  {}", folder(state))?;
+        }
+    }
+    if let Some(gate) = &snapshot.gate {
+        writeln!(out, "\nnothing is sent: {}", gate.line())?;
+    }
+    for lane in &snapshot.lanes {
+        match (&lane.gate, &lane.state) {
+            (Some(gate), _) => writeln!(
+                out,
+                "\n{}: nothing is sent: {}",
+                lane.spreadsheet,
+                gate.line()
+            )?,
+            (None, LaneState::Sending { file, slot, since }) => {
+                writeln!(
+                    out,
+                    "\n{}: sending {file} to {slot} since {since}",
+                    lane.spreadsheet
+                )?;
+            }
+            _ => {}
+        }
+    }
+    output::leftovers(out, snapshot)
+}
+
+fn folder(state: &FolderState) -> String {
+    match state {
+        FolderState::Starting => "not looked at yet".into(),
+        FolderState::Native => "watched".into(),
+        FolderState::Poll { why } => format!("watched by listing it: {why}"),
+        FolderState::Missing { why } => format!("not there, waited for: {why}"),
+    }
+}
