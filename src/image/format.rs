@@ -408,12 +408,12 @@ mod tests {
     }
 
     /// An `ftyp` box with a major brand and compatible ones.
-    fn file_type(major: &[u8; 4], compatible: &[&[u8; 4]]) -> Vec<u8> {
+    fn file_type(major: &str, compatible: &[&str]) -> Vec<u8> {
         let mut head = vec![0, 0, 0, u8::try_from(16 + 4 * compatible.len()).unwrap()];
         head.extend(b"ftyp");
-        head.extend(major);
+        head.extend(major.as_bytes());
         head.extend([0; 4]);
-        compatible.iter().for_each(|brand| head.extend(*brand));
+        head.extend(compatible.concat().as_bytes());
         head.extend(b"\0\0\0\x08free");
         head
     }
@@ -435,16 +435,16 @@ mod tests {
     #[case::bigtiff_little_endian(b"II\x2b\0\x08\0\0\0".to_vec(), Format::Tiff)]
     #[case::bigtiff_big_endian(b"MM\0\x2b\0\x08\0\0".to_vec(), Format::Tiff)]
     #[case::bpg(b"BPG\xfb\x20\0".to_vec(), Format::Bpg)]
-    #[case::heic(file_type(b"heic", &[b"mif1", b"heic"]), Format::Heic)]
-    #[case::heix(file_type(b"heix", &[]), Format::Heic)]
-    #[case::heim(file_type(b"heim", &[]), Format::Heic)]
-    #[case::heis(file_type(b"heis", &[]), Format::Heic)]
-    #[case::hevc_sequence(file_type(b"hevc", &[b"msf1"]), Format::Heic)]
-    #[case::hevx_sequence(file_type(b"hevx", &[]), Format::Heic)]
-    #[case::heif_of_any_codec(file_type(b"mif1", &[b"miaf"]), Format::Heic)]
-    #[case::heif_sequence(file_type(b"msf1", &[]), Format::Heic)]
-    #[case::heif_that_also_has_an_avif(file_type(b"mif1", &[b"avif", b"heic"]), Format::Heic)]
-    #[case::heic_by_a_compatible_brand(file_type(b"MiHE", &[b"heix"]), Format::Heic)]
+    #[case::heic(file_type("heic", &["mif1", "heic"]), Format::Heic)]
+    #[case::heix(file_type("heix", &[]), Format::Heic)]
+    #[case::heim(file_type("heim", &[]), Format::Heic)]
+    #[case::heis(file_type("heis", &[]), Format::Heic)]
+    #[case::hevc_sequence(file_type("hevc", &["msf1"]), Format::Heic)]
+    #[case::hevx_sequence(file_type("hevx", &[]), Format::Heic)]
+    #[case::heif_of_any_codec(file_type("mif1", &["miaf"]), Format::Heic)]
+    #[case::heif_sequence(file_type("msf1", &[]), Format::Heic)]
+    #[case::heif_that_also_has_an_avif(file_type("mif1", &["avif", "heic"]), Format::Heic)]
+    #[case::heic_by_a_compatible_brand(file_type("MiHE", &["heix"]), Format::Heic)]
     fn what_the_api_takes_is_accepted(#[case] head: Vec<u8>, #[case] format: Format) {
         assert_eq!(recognise(&head), Recognised::Accepted(format));
     }
@@ -455,9 +455,9 @@ mod tests {
     #[case::erased(vec![0xff; 4096], "unknown data")]
     #[case::noise(b"\x03\x91\xfe\x00\x55\xaa\x12\x80\x99".to_vec(), "unknown data")]
     #[case::webp(b"RIFF\x24\0\0\0WEBPVP8 ".to_vec(), "WebP")]
-    #[case::avif(file_type(b"avif", &[b"mif1"]), "AVIF")]
-    #[case::avif_sequence(file_type(b"avis", &[b"msf1"]), "AVIF")]
-    #[case::avif_under_a_general_brand(file_type(b"mif1", &[b"miaf", b"avif"]), "AVIF")]
+    #[case::avif(file_type("avif", &["mif1"]), "AVIF")]
+    #[case::avif_sequence(file_type("avis", &["msf1"]), "AVIF")]
+    #[case::avif_under_a_general_brand(file_type("mif1", &["miaf", "avif"]), "AVIF")]
     #[case::jpeg_xl(b"\0\0\0\x0cJXL \r\n\x87\n".to_vec(), "JPEG XL")]
     #[case::jpeg_xl_codestream(b"\xff\x0a\x10\x20\0".to_vec(), "JPEG XL")]
     #[case::jpeg_2000(b"\0\0\0\x0cjP  \r\n\x87\n".to_vec(), "JPEG 2000")]
@@ -465,15 +465,15 @@ mod tests {
     #[case::jpeg_ls(b"\xff\xd8\xff\xf7\0\x0b".to_vec(), "JPEG-LS")]
     #[case::jpeg_xr(b"II\xbc\x01\x08\0\0\0".to_vec(), "JPEG XR")]
     #[case::canon_raw(b"II\x2a\0\x10\0\0\0CR\x02\0".to_vec(), "Canon CR2")]
-    #[case::canon_newer_raw(file_type(b"crx ", &[b"isom"]), "Canon CR3")]
+    #[case::canon_newer_raw(file_type("crx ", &["isom"]), "Canon CR3")]
     #[case::photoshop(b"8BPS\0\x01\0\0\0\0\0\0\0\x03".to_vec(), "Photoshop (PSD)")]
     #[case::icon(b"\0\0\x01\0\x01\0\x10\x10".to_vec(), "Windows icon (ICO)")]
     #[case::portable_map(b"P6\n640 480\n255\n\x01\x02\x00".to_vec(), "PNM")]
     #[case::animated_png_relative(b"\x8aMNG\r\n\x1a\n".to_vec(), "MNG")]
-    #[case::mp4(file_type(b"isom", &[b"iso2", b"avc1"]), "MP4 video")]
-    #[case::quicktime(file_type(b"qt  ", &[]), "QuickTime video")]
+    #[case::mp4(file_type("isom", &["iso2", "avc1"]), "MP4 video")]
+    #[case::quicktime(file_type("qt  ", &[]), "QuickTime video")]
     #[case::old_quicktime(b"\0\0\x10\0moov\0\0\0\x6cmvhd".to_vec(), "QuickTime video")]
-    #[case::phone_video(file_type(b"3gp5", &[]), "3GP video")]
+    #[case::phone_video(file_type("3gp5", &[]), "3GP video")]
     #[case::matroska(
         b"\x1a\x45\xdf\xa3\x93\x42\x82\x88matroska\x42\x87\x81\x01".to_vec(),
         "Matroska video"
