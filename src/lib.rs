@@ -25,3 +25,4 @@ pub mod a1;
 pub mod config;
 pub mod image;
 pub mod placement;
+pub mod sandbox;
