@@ -28,6 +28,10 @@ pub fn routes() -> Router {
             "/_sandbox/page.js",
             get(async || file("text/javascript", include_str!("page.js"))),
         )
+        .route(
+            "/_sandbox/icon.svg",
+            get(async || file("image/svg+xml", include_str!("icon.svg"))),
+        )
         .layer(middleware::from_fn(guard))
 }
 
