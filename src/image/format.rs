@@ -567,28 +567,3 @@ mod tests {
         }
     }
 }
-
-impl Format {
-    /// Its usual suffix.
-    pub fn suffix(self) -> &'static str {
-        match self {
-            Self::Png => "png",
-            Self::Jpeg => "jpg",
-            Self::Gif => "gif",
-            Self::Bmp => "bmp",
-            Self::Tiff => "tiff",
-            Self::Heic => "heic",
-            Self::Bpg => "bpg",
-        }
-    }
-}
-
-/// Whether the API takes names with this suffix.
-pub fn suffix_is_accepted(suffix: &str) -> bool {
-    let known = [
-        "png", "jpeg", "jpg", "gif", "bmp", "jfif", "exif", "tiff", "bpg", "heic",
-    ];
-    known
-        .iter()
-        .any(|accepted| accepted.eq_ignore_ascii_case(suffix))
-}
