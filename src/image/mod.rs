@@ -6,5 +6,5 @@ pub mod format;
 pub mod hash;
 
 pub use complete::{Completeness, completeness};
-pub use format::{Format, HEAD_BYTES, Recognised, recognise};
+pub use format::{Format, HEAD_BYTES, Recognised, recognise, suffix_is_accepted};
 pub use hash::{ContentHash, Hasher};
