@@ -12,7 +12,7 @@ use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 
 use pixcell::image::ContentHash;
 use pixcell::sandbox::{CallRecord, Endpoint, Fault, Sandbox, State};
@@ -212,6 +212,19 @@ impl Rig {
         ended.with_code(0).json()
     }
 
+    /// Asks for the status until it is so: the log tells of things a moment before they are recorded.
+    #[track_caller]
+    pub fn wait_status(&mut self, what: &str, is_so: impl Fn(&Value) -> bool) -> Value {
+        let end = Instant::now() + LIMIT;
+        loop {
+            let status = self.status();
+            if is_so(&status) {
+                return status;
+            }
+            assert!(Instant::now() < end, "not {what}: {status:#}");
+        }
+    }
+
     /// Insists that this is a warning or an error of the daemon, now or soon.
     #[track_caller]
     pub fn warned(&self, parts: &[&str]) -> String {
@@ -244,6 +257,14 @@ impl Rig {
     pub fn wait(&self, what: &str, is_so: impl Fn(&State) -> bool) -> State {
         let waited = self.runtime.block_on(self.sandbox().wait_for(is_so, LIMIT));
         waited.unwrap_or_else(|late| panic!("{what}: {late}"))
+    }
+
+    /// Lets so many changes of the sandbox pass, or so long, whichever is first.
+    pub fn meanwhile(&self, changes: u64, limit: Duration) {
+        let from = self.state().version;
+        let over = |state: &State| state.version >= from + changes;
+        // Too late is what was asked for.
+        let _ = self.runtime.block_on(self.sandbox().wait_for(over, limit));
     }
 
     /// Waits until the cell holds exactly these bytes.
@@ -310,6 +331,19 @@ impl Rig {
         let cell = format!("{FENCE}{}", 201 - number);
         fs::hard_link(whole, self.file(format!("{cell}.png"))).unwrap();
         self.expect(&cell, &bytes);
+    }
+
+    /// The same while nothing can be sent: the sentinel is looked at, and its job waits.
+    #[track_caller]
+    pub fn fence_unwritten(&mut self) {
+        self.fences += 1;
+        let number = self.fences;
+        let bytes = png(0xFE00_0000 + number);
+        let whole = self.outside(&format!("fence-{number}"), &bytes);
+        let name = format!("{FENCE}{}.png", 201 - number);
+        fs::hard_link(whole, self.file(&name)).unwrap();
+        let hash = ContentHash::of(&bytes).to_string();
+        self.daemon().wait_line(&[&name, &hash, "decision=Queued"]);
     }
 
     /// Insists that this many writes have begun in all, and that none is left to begin: after a
