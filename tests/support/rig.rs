@@ -342,8 +342,14 @@ impl Rig {
         let whole = self.outside(&format!("fence-{number}"), &bytes);
         let name = format!("{FENCE}{}.png", 201 - number);
         fs::hard_link(whole, self.file(&name)).unwrap();
-        let hash = ContentHash::of(&bytes).to_string();
-        self.daemon().wait_line(&[&name, &hash, "decision=Queued"]);
+        self.wait_queued(&name, &bytes);
+    }
+
+    /// Waits until this version of the file is its slot's next job.
+    #[track_caller]
+    pub fn wait_queued(&self, name: &str, bytes: &[u8]) {
+        let hash = ContentHash::of(bytes).to_string();
+        self.daemon().wait_line(&[name, &hash, "decision=Queued"]);
     }
 
     /// Insists that this many writes have begun in all, and that none is left to begin: after a
@@ -359,6 +365,15 @@ impl Rig {
             (&0.into(), &0.into())
         );
         assert_eq!(self.writes(), writes, "writes");
+    }
+
+    /// What the daemons of this rig that have ended said on stderr.
+    pub fn printed_by_daemons(&self) -> String {
+        let daemons = self
+            .ended
+            .iter()
+            .filter(|ended| ended.command.starts_with("pixcell run"));
+        daemons.map(|ended| ended.stderr.as_str()).collect()
     }
 
     /// Everything that processes of this rig have printed.
