@@ -193,6 +193,11 @@ impl Rig {
         self.ended.push(ended);
     }
 
+    /// Starts another command of pixcell.
+    pub fn command(&self, args: &[&str]) -> Process {
+        Process::start(self.home.path(), args, &[], None)
+    }
+
     /// Runs another command of pixcell to its end.
     pub fn pixcell(&mut self, args: &[&str]) -> Ended {
         self.pixcell_env(args, &[])
