@@ -15,8 +15,8 @@ use super::Sandbox;
 /// A whole PNG of this size.
 pub fn png(width: u32, height: u32) -> Vec<u8> {
     let mut bytes = std::io::Cursor::new(Vec::new());
-    image::RgbImage::new(width, height)
-        .write_to(&mut bytes, image::ImageFormat::Png)
+    ::image::RgbImage::new(width, height)
+        .write_to(&mut bytes, ::image::ImageFormat::Png)
         .unwrap();
     bytes.into_inner()
 }
