@@ -47,6 +47,21 @@ async fn a_fault_shows_and_is_spent(
 }
 
 #[tokio::test]
+async fn an_answer_before_a_large_body_still_reaches_the_caller() {
+    let (sandbox, caller) = start().await;
+    let early = Fault::on(Endpoint::ValuesImage)
+        .throttle(429, 3)
+        .when(AnswerWhen::BeforeBody);
+    sandbox.add_fault(early).unwrap();
+    let reply = caller
+        .put("doc", "one!B2:B2", &vec![0; 16 * 1024 * 1024])
+        .await
+        .unwrap();
+    assert_eq!(reply.header("x-ogw-ratelimit-reset"), Some("3"));
+    assert_eq!(reply.header("connection"), Some("close"));
+}
+
+#[tokio::test]
 async fn a_fault_can_bend_a_right_answer() {
     let (sandbox, caller) = start().await;
     let fault = Fault::on(Endpoint::ValuesImage)
