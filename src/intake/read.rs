@@ -228,7 +228,9 @@ mod tests {
 
     fn picture(format: ImageFormat) -> Vec<u8> {
         let mut bytes = Cursor::new(Vec::new());
-        let drawn = RgbImage::from_fn(40, 30, |x, y| image::Rgb([x as u8 * 5, y as u8 * 7, 9]));
+        let drawn = RgbImage::from_fn(40, 30, |x, y| {
+            image::Rgb([(x * 5).to_le_bytes()[0], (y * 7).to_le_bytes()[0], 9])
+        });
         drawn.write_to(&mut bytes, format).unwrap();
         bytes.into_inner()
     }

@@ -245,19 +245,15 @@ mod tests {
         }
     }
 
-    fn due(name: &str, tick: u64) -> Option<(String, u64)> {
-        Some((name.to_owned(), tick))
-    }
-
     #[test]
     fn a_closed_file_is_due_at_once_and_a_touched_one_when_it_is_quiet() {
         let mut case = Case::new();
         case.event("a", Hint::Touched, 0);
         case.event("b", Hint::Closed, 0);
-        assert_eq!(case.pop(0), due("b", 2));
+        assert_eq!(case.pop(0), Some(("b".to_owned(), 2)));
         assert_eq!(case.pop(499), None);
         assert_eq!(case.settle.next_wake(), Some(case.at(500)));
-        assert_eq!(case.pop(500), due("a", 1));
+        assert_eq!(case.pop(500), Some(("a".to_owned(), 1)));
     }
 
     #[test]
@@ -267,7 +263,7 @@ mod tests {
             case.event("a", Hint::Touched, ms);
         }
         case.event("a", Hint::Closed, 100);
-        assert_eq!(case.pop(100), due("a", 101));
+        assert_eq!(case.pop(100), Some(("a".to_owned(), 101)));
         case.done("a");
         assert!(case.settle.is_empty());
     }
@@ -279,7 +275,7 @@ mod tests {
         case.event("a", Hint::Touched, 30);
         assert_eq!(case.pop(400), None);
         case.event("a", Hint::Closed, 410);
-        assert_eq!(case.pop(410), due("a", 3));
+        assert_eq!(case.pop(410), Some(("a".to_owned(), 3)));
     }
 
     #[test]
@@ -296,12 +292,12 @@ mod tests {
     fn a_path_is_looked_at_by_one_reader_at_a_time() {
         let mut case = Case::new();
         case.event("a", Hint::Closed, 0);
-        assert_eq!(case.pop(0), due("a", 1));
+        assert_eq!(case.pop(0), Some(("a".to_owned(), 1)));
         case.event("a", Hint::Closed, 1);
         assert_eq!(case.pop(1), None);
         assert_eq!(case.settle.next_wake(), None);
         case.done("a");
-        assert_eq!(case.pop(1), due("a", 2));
+        assert_eq!(case.pop(1), Some(("a".to_owned(), 2)));
     }
 
     #[test]
@@ -309,7 +305,7 @@ mod tests {
         let mut case = Case::new();
         case.event("a", Hint::Touched, 0);
         case.found("a", 60_000, 1);
-        assert_eq!(case.pop(1), due("a", 1));
+        assert_eq!(case.pop(1), Some(("a".to_owned(), 1)));
         // It is counted for the listing all the same, until the look is over.
         let name = case.route.mapping.name.clone();
         assert!(case.settle.awaits(&name));
@@ -322,8 +318,8 @@ mod tests {
         let mut case = Case::new();
         case.found("old", 60_000, 0);
         case.found("new", 100, 0);
-        assert_eq!(case.pop(0), due("old", 1));
+        assert_eq!(case.pop(0), Some(("old".to_owned(), 1)));
         assert_eq!(case.pop(399), None);
-        assert_eq!(case.pop(400), due("new", 2));
+        assert_eq!(case.pop(400), Some(("new".to_owned(), 2)));
     }
 }

@@ -356,7 +356,7 @@ impl Worker {
         let FileKey { mapping, path } = &job.source;
         info!(%mapping, file = %path, slot = %address.slot, cell = %target,
             revision = revision.map(tracing::field::display), hash = %job.hash,
-            bytes = job.fingerprint.size, took_ms = took.as_millis() as u64, "written");
+            bytes = job.fingerprint.size, took = ?took, "written");
         self.tell(LaneEvent::Written {
             bytes: job.fingerprint.size,
             source: job.source,
