@@ -155,6 +155,8 @@ pub async fn run(setup: Setup, mut parts: Parts<'_>) -> Result<Outcome, DaemonEr
     }
     let store = store.store;
     let since = Timestamp::now();
+    // One count for all configurations of this run: an arrival after a reload is later than all before.
+    let ticks = Arc::<Ticks>::default();
     let mut setup = setup;
     let ended = loop {
         let released = {
@@ -169,7 +171,7 @@ pub async fn run(setup: Setup, mut parts: Parts<'_>) -> Result<Outcome, DaemonEr
                 "the configuration changed: parked jobs are tried again"
             );
         }
-        match Run::start(&setup, &store, parts.events.clone(), since)?
+        match Run::start(&setup, &store, &ticks, parts.events.clone(), since)?
             .live(&mut parts)
             .await?
         {
@@ -247,6 +249,7 @@ impl Run {
     fn start(
         setup: &Setup,
         store: &Store,
+        ticks: &Arc<Ticks>,
         events: broadcast::Sender<LaneEvent>,
         since: Timestamp,
     ) -> Result<Self, DaemonError> {
@@ -277,7 +280,7 @@ impl Run {
             routes: setup.routes.clone(),
             store: store.clone(),
             findings,
-            ticks: Arc::default(),
+            ticks: Arc::clone(ticks),
             stale: stale_files,
             digested,
             rescan: Vec::new(),
