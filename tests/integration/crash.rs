@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::time::Duration;
 
-use pixcell::sandbox::Endpoint;
+use pixcell::sandbox::{Endpoint, Fault};
 
 use crate::support::{DOC, Mapping, Random, Rig, SHEET, document, jpeg, png};
 
@@ -92,7 +92,6 @@ fn ten_kills_at_random_moments_lose_no_picture_and_repeat_only_calls_in_flight()
 
 #[test]
 fn a_kill_between_the_effect_and_the_receipt_costs_one_repeat() {
-    use pixcell::sandbox::Fault;
     let mut rig = Rig::started();
     rig.fault(Fault::on(Endpoint::ValuesImage).delay_answer(Duration::from_secs(20)));
     rig.drop_file("B2.png", &png(1));
@@ -104,6 +103,22 @@ fn a_kill_between_the_effect_and_the_receipt_costs_one_repeat() {
         state.sheet(DOC, SHEET).unwrap().revision == 2
     });
     rig.finish(2);
+}
+
+#[test]
+fn a_kill_before_the_receipt_is_not_taken_for_the_old_content() {
+    let mut rig = Rig::started();
+    rig.drop_file("B2.png", &png(1));
+    rig.expect("B2", &png(1));
+    rig.fault(Fault::on(Endpoint::ValuesImage).delay_answer(Duration::from_secs(20)));
+    rig.drop_file("B2.png", &png(2));
+    rig.expect("B2", &png(2));
+    rig.kill();
+    // What the ledger says the cell holds comes back; the cell holds something else.
+    rig.drop_file("B2.png", &png(1));
+    rig.start();
+    rig.expect("B2", &png(1));
+    rig.finish(3);
 }
 
 #[test]

@@ -108,11 +108,10 @@ fn an_interval_of_one_slot_holds_up_no_other() {
 fn one_document_has_one_call_in_flight_however_many_mappings_feed_it() {
     let mut rig = Rig::with(|plan| {
         plan.sandbox.latency = Duration::from_millis(5);
-        let mut more = Mapping::new(
-            "more",
-            "more",
-            "https://rig.feishu.cn/sheets/DocLobby?sheet=Q7PlXT",
-        );
+        // One names it by its wiki page, the other by its token.
+        plan.sandbox.documents[0].wiki_node = Some("WikiNodeLobby".into());
+        let wiki = "https://rig.feishu.cn/wiki/WikiNodeLobby?sheet=Q7PlXT";
+        let mut more = Mapping::new("more", "more", wiki);
         more.rules[0].1 = "K{cell}".into();
         more.rules[0].0 = "{cell:int}.png".into();
         plan.mappings.push(more);
