@@ -107,7 +107,8 @@ fn an_interval_of_one_slot_holds_up_no_other() {
 #[test]
 fn one_document_has_one_call_in_flight_however_many_mappings_feed_it() {
     let mut rig = Rig::with(|plan| {
-        plan.sandbox.latency = Duration::from_millis(5);
+        // Longer than the gap between two calls of the app, so that two lanes would meet.
+        plan.sandbox.latency = Duration::from_millis(40);
         // One names it by its wiki page, the other by its token.
         plan.sandbox.documents[0].wiki_node = Some("WikiNodeLobby".into());
         let wiki = "https://rig.feishu.cn/wiki/WikiNodeLobby?sheet=Q7PlXT";

@@ -46,6 +46,10 @@ fn a_call_in_flight_is_finished_and_recorded() {
     rig.wait_held();
     rig.daemon().signal(Signal::TERM);
     rig.daemon_mut().wait_told("STOPPING=1");
+    // It answers no more questions and keeps the state, as long as the call takes.
+    rig.pixcell(&["status", "--config", "pixcell.yaml"])
+        .with_code(4);
+    assert_eq!(rig.state().held(), 1);
     rig.sandbox().release();
     rig.end().with_code(0);
     let first = rig.state();
