@@ -19,7 +19,7 @@ pub struct Args {
 /// Understood by every command.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Common {
-    /// The configuration [default: $PIXCELL_CONFIG, ./pixcell.yaml, /etc/pixcell/config.yaml]
+    /// The configuration [default: `$PIXCELL_CONFIG`, ./pixcell.yaml, /etc/pixcell/config.yaml]
     #[arg(long, short, global = true, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// Log more; twice: everything
@@ -28,7 +28,7 @@ pub struct Common {
     /// Log warnings and errors only
     #[arg(long, short, global = true, conflicts_with = "verbose")]
     pub quiet: bool,
-    /// How logs look on stderr; $RUST_LOG selects them more finely
+    /// How logs look on stderr; `$RUST_LOG` selects them more finely
     #[arg(long, global = true, value_name = "FORMAT", default_value = "text")]
     pub log_format: LogFormat,
 }

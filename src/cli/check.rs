@@ -6,7 +6,7 @@ use super::args::{Check, Common};
 use super::exit::{Exit, Failure};
 use super::load;
 use super::output;
-use super::run::runtime;
+use super::run::block_on;
 use crate::config::{SpreadsheetRef, SpreadsheetToken};
 use crate::feishu::{CallError, Client, find_sheet};
 use crate::placement::Route;
@@ -52,10 +52,15 @@ pub fn run(common: &Common, args: &Check) -> Result<Exit, Failure> {
 
 fn online(setup: &Setup, out: &mut impl Write) -> Result<Exit, Failure> {
     let client = Client::new(&setup.config.feishu).map_err(DaemonError::from)?;
-    let runtime = runtime()?;
+    let found = block_on(async {
+        let mut found = Vec::new();
+        for route in setup.routes.iter() {
+            found.push((route, look(&client, route).await));
+        }
+        found
+    })?;
     let mut wrong = false;
-    for route in setup.routes.iter() {
-        let found = runtime.block_on(look(&client, route));
+    for (route, found) in found {
         let (name, spreadsheet) = (&route.mapping.name, &route.mapping.spreadsheet);
         match found {
             Ok(sheet) => writeln!(out, "{name}: {spreadsheet}, sheet {sheet}: reachable")?,

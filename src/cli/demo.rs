@@ -15,7 +15,7 @@ use super::exit::{Exit, Failure};
 use super::load;
 use super::output;
 use super::pictures;
-use super::run::runtime;
+use super::run::block_on;
 use super::sandbox::document;
 use crate::config::{Environment, Source};
 use crate::sandbox::{Options, Sandbox};
@@ -37,7 +37,7 @@ pub fn run(args: &args::Demo) -> Result<Exit, Failure> {
     let folder = folder.canonicalize()?;
     let samples = pictures::draw_all(&folder)
         .with_context(|| format!("cannot write sample pictures into {}", folder.display()))?;
-    let done = runtime()?.block_on(async {
+    let done = block_on(async {
         let sandbox = Sandbox::start(Options {
             addr: args.listen,
             documents: vec![document(SPREADSHEET, SHEET)],
@@ -72,7 +72,7 @@ pub fn run(args: &args::Demo) -> Result<Exit, Failure> {
         let written = printed.await.unwrap_or(0);
         sandbox.stop().await;
         outcome.map(|_| written).map_err(Failure::from)
-    })?;
+    })??;
     let ours = args.folder.is_none();
     let mut out = io::stdout().lock();
     if args.once {

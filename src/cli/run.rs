@@ -1,9 +1,14 @@
 //! `pixcell run`: the daemon, in the foreground.
 
+use std::time::Duration;
+
 use super::args::Common;
 use super::exit::{Exit, Failure};
 use super::load;
 use crate::service::{self, Mode, Parts};
+
+/// How long blocking work may still take once a command is over.
+const LAST_THREADS: Duration = Duration::from_secs(2);
 
 /// Runs until told to stop.
 ///
@@ -24,17 +29,21 @@ pub fn run(common: &Common) -> Result<Exit, Failure> {
         ready: &|| {},
         left: &|_| {},
     };
-    runtime()?.block_on(service::run(setup, parts))?;
+    block_on(service::run(setup, parts))??;
     Ok(Exit::Done)
 }
 
-/// The async runtime of a command: two threads serve any number of lanes.
+/// Runs a command's future to its end. Two threads serve any number of lanes; a thread that hangs in a
+/// dead file system is not waited for.
 ///
 /// # Errors
 /// When the system gives no thread.
-pub fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_multi_thread()
+pub fn block_on<T>(command: impl Future<Output = T>) -> std::io::Result<T> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
-        .build()
+        .build()?;
+    let done = runtime.block_on(command);
+    runtime.shutdown_timeout(LAST_THREADS);
+    Ok(done)
 }

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use super::args;
 use super::exit::{Exit, Failure};
-use super::run::runtime;
+use super::run::block_on;
 use crate::sandbox::{DocumentSpec, Options, Sandbox, SheetSpec};
 use crate::service::{self, Intent};
 
@@ -27,7 +27,7 @@ pub fn run(args: &args::Sandbox) -> Result<Exit, Failure> {
             .collect(),
         ..Options::default()
     };
-    runtime()?.block_on(async {
+    block_on(async {
         let sandbox = Sandbox::start(options).await?;
         {
             let mut out = io::stdout().lock();
@@ -44,7 +44,7 @@ pub fn run(args: &args::Sandbox) -> Result<Exit, Failure> {
         {}
         sandbox.stop().await;
         Ok(Exit::Done)
-    })
+    })?
 }
 
 /// A document with one sheet of this title.

@@ -13,7 +13,7 @@ use super::exit::{Exit, Failure};
 use super::load;
 use super::logging;
 use super::output;
-use super::run::runtime;
+use super::run::block_on;
 use crate::service::{self, Ended, LaneEvent, Mode, Parts};
 
 /// Brings all cells up to date once.
@@ -36,12 +36,12 @@ pub fn run(common: &Common, args: &Sync) -> Result<Exit, Failure> {
         ready: &|| bar.set_message("sending"),
         left: &left,
     };
-    let (written, outcome) = runtime()?.block_on(async {
+    let (written, outcome) = block_on(async {
         let counted = tokio::spawn(count(events.subscribe(), bar.clone()));
         drop(events);
         let outcome = service::run(setup, parts).await;
         (counted.await.unwrap_or(0), outcome)
-    });
+    })?;
     logging::set_bar(None);
     bar.finish_and_clear();
     let outcome = outcome?;

@@ -314,7 +314,9 @@ mod tests {
         #[values(ImageEncoding::Base64, ImageEncoding::Array)] encoding: ImageEncoding,
         #[values(1, 2, 3, 4, 255, CHUNK - 1, CHUNK, CHUNK + 1, 3 * CHUNK + 2)] length: usize,
     ) {
-        let bytes: Vec<u8> = (0..length).map(|n| (n * 7 + n / 256) as u8).collect();
+        let bytes: Vec<u8> = (0..length)
+            .map(|n| (n * 7 + n / 256).to_le_bytes()[0])
+            .collect();
         let picture = picture(&bytes);
         let (body, done) = collect(&picture, encoding);
         assert_eq!(done, Ok(()));

@@ -115,12 +115,12 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn answer(data: Value) -> Answer {
+    fn answer(data: &Value) -> Answer {
         serde_json::from_value(json!({"code": 0, "msg": "ok", "data": data})).unwrap()
     }
 
     fn some_sheets() -> Vec<Sheet> {
-        sheets(&answer(json!({"sheets": [
+        sheets(&answer(&json!({"sheets": [
             {"sheet_id": "bbb", "title": "Second", "index": 1, "resource_type": "sheet",
              "grid_properties": {"row_count": 200, "column_count": 20}},
             {"sheet_id": "aaa", "title": "Lobby", "index": 0, "hidden": false},

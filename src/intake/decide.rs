@@ -112,3 +112,164 @@ fn earliest(slot: &SlotRecord, offer: &Offer) -> Timestamp {
 
 /// No job is put off longer than this by another's due time.
 const LONGEST_WAIT: Duration = Duration::from_mins(10);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::fixture::{arrival, file, job, target};
+    use rstest::rstest;
+
+    const NOW: Timestamp = Timestamp(1_000_000);
+
+    fn offer(id: u64, content: &str) -> Offer {
+        Offer {
+            id,
+            hash: ContentHash::of(content.as_bytes()),
+            format: Format::Png,
+            fingerprint: Fingerprint {
+                device: 1,
+                inode: id,
+                size: 3,
+                mtime: 4,
+                ctime: 5,
+            },
+            source: file("a.png"),
+            arrival: arrival(id),
+            now: NOW,
+            min_interval: Duration::ZERO,
+        }
+    }
+
+    /// A slot whose cell holds `content`, which arrived as number 1.
+    fn holding(content: &str) -> SlotRecord {
+        let mut slot = SlotRecord {
+            job: Some(job(1, content)),
+            ..SlotRecord::default()
+        };
+        slot.begin(&job(1, content), Timestamp(1));
+        slot.written(&job(1, content), target(), None, Timestamp(2));
+        slot
+    }
+
+    fn parked(until: Release) -> JobState {
+        JobState::Parked(Parked {
+            reason: "refused".into(),
+            code: None,
+            log_id: None,
+            at: NOW,
+            until,
+        })
+    }
+
+    #[test]
+    fn new_content_is_queued_and_held_content_is_not() {
+        let mut slot = holding("a");
+        assert_eq!(decide(&mut slot, &offer(2, "b")), Decision::Queued);
+        assert_eq!(slot.job.as_ref().map(|job| job.id), Some(2));
+        assert_eq!(decide(&mut slot, &offer(3, "b")), Decision::AlreadyWaits);
+        assert_eq!(
+            slot.job.as_ref().map(|job| (job.id, job.arrival.tick)),
+            Some((2, 3))
+        );
+        assert_eq!(decide(&mut slot, &offer(4, "a")), Decision::AlreadyHeld);
+        assert_eq!(slot.job, None);
+    }
+
+    #[test]
+    fn an_older_version_never_replaces_a_newer_one() {
+        let mut slot = SlotRecord::default();
+        decide(&mut slot, &offer(5, "new"));
+        assert_eq!(decide(&mut slot, &offer(4, "old")), Decision::Superseded);
+        assert_eq!(slot.job.as_ref().map(|job| job.id), Some(5));
+        // Nor after the newer one was written, nor after it was found to be there already.
+        let mut slot = holding("a");
+        decide(&mut slot, &offer(7, "a"));
+        assert_eq!(decide(&mut slot, &offer(6, "old")), Decision::Superseded);
+    }
+
+    #[test]
+    fn what_the_cell_held_is_sent_again_while_a_call_may_have_changed_it() {
+        let mut slot = holding("a");
+        decide(&mut slot, &offer(2, "b"));
+        let b = slot.job.clone().unwrap();
+        slot.begin(&b, NOW);
+        assert_eq!(decide(&mut slot, &offer(3, "a")), Decision::Queued);
+    }
+
+    #[rstest]
+    #[case(Release::Person, Decision::StaysParked)]
+    #[case(Release::NewImage, Decision::Queued)]
+    fn new_content_releases_what_was_parked_for_its_image(
+        #[case] until: Release,
+        #[case] decision: Decision,
+    ) {
+        let state = parked(until);
+        let job = Job {
+            state: state.clone(),
+            ..job(1, "a")
+        };
+        let mut slot = SlotRecord {
+            job: Some(job),
+            ..SlotRecord::default()
+        };
+        assert_eq!(decide(&mut slot, &offer(2, "a")), Decision::AlreadyWaits);
+        assert_eq!(slot.job.as_ref().map(|job| &job.state), Some(&state));
+        assert_eq!(decide(&mut slot, &offer(3, "b")), decision);
+        let stays = slot.job.map(|job| job.state == state);
+        assert_eq!(stays, Some(decision == Decision::StaysParked));
+    }
+
+    #[test]
+    fn a_stale_job_is_queued_again_when_its_file_turns_out_the_same() {
+        let job = Job {
+            state: JobState::Stale,
+            ..job(1, "a")
+        };
+        let mut slot = SlotRecord {
+            job: Some(job),
+            ..SlotRecord::default()
+        };
+        assert_eq!(decide(&mut slot, &offer(2, "a")), Decision::AlreadyWaits);
+        let job = slot.job.unwrap();
+        assert_eq!(job.state, JobState::Queued { due: NOW });
+        assert_eq!(job.fingerprint, offer(2, "a").fingerprint);
+    }
+
+    #[rstest]
+    // Written just now: the interval counts from then.
+    #[case(999_500, 1_009_500)]
+    // Written long ago: at once.
+    #[case(1, 1_000_000)]
+    // "Written in the future": the clock was set back, and the slot is not held for that.
+    #[case(9_000_000, 1_000_000)]
+    fn the_interval_counts_from_the_last_write(#[case] written: u64, #[case] due: u64) {
+        let mut slot = holding("a");
+        slot.ledger.as_mut().unwrap().at = Timestamp(written);
+        let offer = Offer {
+            min_interval: Duration::from_secs(10),
+            ..offer(2, "b")
+        };
+        decide(&mut slot, &offer);
+        assert_eq!(
+            slot.job.unwrap().state,
+            JobState::Queued {
+                due: Timestamp(due)
+            }
+        );
+    }
+
+    #[test]
+    fn newer_content_does_not_hurry_a_job_that_was_put_off() {
+        let later = NOW.after(Duration::from_secs(7));
+        let put_off = Job {
+            state: JobState::Queued { due: later },
+            ..job(1, "a")
+        };
+        let mut slot = SlotRecord {
+            job: Some(put_off),
+            ..SlotRecord::default()
+        };
+        decide(&mut slot, &offer(2, "b"));
+        assert_eq!(slot.job.unwrap().state, JobState::Queued { due: later });
+    }
+}

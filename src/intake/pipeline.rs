@@ -102,7 +102,10 @@ enum Work {
         differ: Vec<Due>,
     },
     /// Looked at one file.
-    Looked { due: Due, again: Option<Due> },
+    Looked {
+        key: FileKey,
+        again: Option<Box<Due>>,
+    },
     /// Forgot files that are gone.
     Pruned,
 }
@@ -131,7 +134,10 @@ impl Task {
         let store = self.store.clone();
         self.work.spawn_blocking(move || {
             let again = look_and_record(&store, &due)?;
-            Ok(Work::Looked { due, again })
+            Ok(Work::Looked {
+                key: due.key(),
+                again: again.map(Box::new),
+            })
         });
     }
 
@@ -155,11 +161,11 @@ impl Task {
                     *batches = batches.saturating_sub(1);
                 }
             }
-            Work::Looked { due, again } => {
+            Work::Looked { key, again } => {
                 self.looking -= 1;
-                self.settle.done(&due.key());
+                self.settle.done(&key);
                 if let Some(again) = again {
-                    self.settle.again(again, now);
+                    self.settle.again(*again, now);
                 }
             }
             Work::Pruned => {}

@@ -213,3 +213,199 @@ fn hash(file: &mut File) -> io::Result<ContentHash> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use image::{ImageFormat, RgbImage};
+    use rstest::rstest;
+    use std::fs;
+    use std::io::{Cursor, Write};
+    use std::os::unix::fs::{PermissionsExt, symlink};
+    use std::time::{Duration, Instant};
+
+    const MIB: u64 = 1024 * 1024;
+
+    fn picture(format: ImageFormat) -> Vec<u8> {
+        let mut bytes = Cursor::new(Vec::new());
+        let drawn = RgbImage::from_fn(40, 30, |x, y| {
+            image::Rgb([(x * 5).to_le_bytes()[0], (y * 7).to_le_bytes()[0], 9])
+        });
+        drawn.write_to(&mut bytes, format).unwrap();
+        bytes.into_inner()
+    }
+
+    fn path(name: &str) -> RelPath {
+        RelPath::new(Path::new(name)).unwrap()
+    }
+
+    fn look_at(folder: &tempfile::TempDir, name: &str) -> Looked {
+        look(folder.path(), &path(name), MIB, None)
+    }
+
+    fn folder_with(name: &str, bytes: &[u8]) -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join(name), bytes).unwrap();
+        folder
+    }
+
+    #[rstest]
+    #[case(ImageFormat::Png, Format::Png)]
+    #[case(ImageFormat::Jpeg, Format::Jpeg)]
+    #[case(ImageFormat::Gif, Format::Gif)]
+    #[case(ImageFormat::Bmp, Format::Bmp)]
+    fn a_whole_image_is_hashed_whatever_its_name(
+        #[case] kind: ImageFormat,
+        #[case] format: Format,
+    ) {
+        let bytes = picture(kind);
+        let folder = folder_with("notes.txt", &bytes);
+        let Looked::Image {
+            hash,
+            format: seen,
+            fingerprint,
+        } = look_at(&folder, "notes.txt")
+        else {
+            panic!("no image")
+        };
+        assert_eq!((hash, seen), (ContentHash::of(&bytes), format));
+        assert_eq!(fingerprint.size, bytes.len() as u64);
+    }
+
+    #[test]
+    fn what_is_not_whole_is_held_and_what_is_no_image_is_rejected() {
+        let png = picture(ImageFormat::Png);
+        let held = |bytes: &[u8]| {
+            matches!(
+                look_at(&folder_with("a.png", bytes), "a.png"),
+                Looked::Held { .. }
+            )
+        };
+        assert!(held(b""));
+        assert!(held(&png[..png.len() - 1]));
+        let Looked::Rejected { reason, .. } = look_at(&folder_with("a.png", b"hello\n"), "a.png")
+        else {
+            panic!("text taken for an image")
+        };
+        assert!(reason.contains("text"), "{reason}");
+    }
+
+    #[test]
+    fn a_file_over_the_limit_is_rejected_without_being_read() {
+        let folder = folder_with("a.jpg", b"");
+        let file = fs::OpenOptions::new()
+            .write(true)
+            .open(folder.path().join("a.jpg"))
+            .unwrap();
+        file.set_len(1 << 40).unwrap();
+        let start = Instant::now();
+        let Looked::Rejected { reason, .. } = look_at(&folder, "a.jpg") else {
+            panic!("taken")
+        };
+        assert_eq!(
+            reason,
+            "it is 1.0 TiB large, more than the 1.0 MiB that max_bytes allows"
+        );
+        assert!(
+            start.elapsed() < Duration::from_secs(5),
+            "a terabyte was read"
+        );
+    }
+
+    #[test]
+    fn links_folders_and_pipes_are_never_opened() {
+        let secret = folder_with("secret.png", &picture(ImageFormat::Png));
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        symlink(secret.path().join("secret.png"), at("link.png")).unwrap();
+        symlink(secret.path(), at("linked")).unwrap();
+        fs::create_dir(at("folder.png")).unwrap();
+        rustix::fs::mknodat(
+            CWD,
+            at("pipe.png"),
+            rustix::fs::FileType::Fifo,
+            Mode::RWXU,
+            0,
+        )
+        .unwrap();
+        for name in ["link.png", "linked/secret.png", "folder.png", "pipe.png"] {
+            assert_eq!(look_at(&folder, name), Looked::NoFile, "{name}");
+            assert!(
+                open_beneath(folder.path(), &path(name)).is_err()
+                    || name == "folder.png"
+                    || name == "pipe.png",
+                "{name} was opened"
+            );
+        }
+    }
+
+    #[test]
+    fn without_openat2_links_are_not_followed_either() {
+        let secret = folder_with("secret.png", b"x");
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir(folder.path().join("sub")).unwrap();
+        fs::write(folder.path().join("sub/a.png"), b"x").unwrap();
+        symlink(secret.path(), folder.path().join("linked")).unwrap();
+        symlink(
+            secret.path().join("secret.png"),
+            folder.path().join("sub/link.png"),
+        )
+        .unwrap();
+        let open = |name: &str| {
+            let root = openat(CWD, folder.path(), OFlags::PATH, Mode::empty()).unwrap();
+            let how = OFlags::RDONLY | OFlags::NOFOLLOW;
+            open_part_by_part(root, &path(name), how).is_ok()
+        };
+        assert!(open("sub/a.png"));
+        assert!(!open("linked/secret.png"));
+        assert!(!open("sub/link.png"));
+    }
+
+    #[test]
+    fn a_file_that_is_not_there_is_gone() {
+        assert_eq!(
+            look_at(&tempfile::tempdir().unwrap(), "a.png"),
+            Looked::Gone
+        );
+        assert_eq!(
+            look_at(&folder_with("a.png", b"x"), "a.png/b.png"),
+            Looked::NoFile
+        );
+    }
+
+    #[test]
+    fn a_file_that_tells_no_end_must_stay_the_same_from_one_look_to_the_next() {
+        // A BPG that declares no length for its picture data (bellard.org/bpg, section 3.1).
+        let bpg = [
+            b'B', b'P', b'G', 0xfb, 0x20, 0x00, 0x08, 0x08, 0x00, 1, 2, 3, 4, 5,
+        ];
+        let folder = folder_with("a.bpg", &bpg);
+        let Looked::Unsettled(seen) = look_at(&folder, "a.bpg") else {
+            panic!("{:?}", look_at(&folder, "a.bpg"))
+        };
+        let again = |quiet| look(folder.path(), &path("a.bpg"), MIB, Some(quiet));
+        assert!(matches!(again(seen), Looked::Image { .. }));
+        let file = fs::OpenOptions::new()
+            .append(true)
+            .open(folder.path().join("a.bpg"));
+        file.unwrap().write_all(b"more").unwrap();
+        assert!(matches!(again(seen), Looked::Unsettled(_)));
+    }
+
+    #[test]
+    fn an_unreadable_file_is_held_with_advice() {
+        if rustix::process::geteuid().is_root() {
+            // Root reads everything; the way the system's answer is taken is tested below.
+            let denied = io::Error::from(ErrorKind::PermissionDenied);
+            let Looked::Held { reason, .. } = cannot(&denied, Fingerprint::UNKNOWN) else {
+                panic!("not held")
+            };
+            assert!(reason.contains("permission"), "{reason}");
+            return;
+        }
+        let folder = folder_with("a.png", &picture(ImageFormat::Png));
+        let file = folder.path().join("a.png");
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o000)).unwrap();
+        assert!(matches!(look_at(&folder, "a.png"), Looked::Held { .. }));
+    }
+}

@@ -171,3 +171,155 @@ fn merge(old: Due, new: Due) -> Due {
         _ => Due { counted, ..new },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::placement::fixture::route;
+    use std::path::Path;
+
+    /// The fixture's quiet time.
+    const SETTLE: Duration = Duration::from_millis(500);
+
+    struct Case {
+        settle: Settle,
+        route: Arc<Route>,
+        start: Instant,
+        tick: u64,
+    }
+
+    impl Case {
+        fn new() -> Self {
+            let route = route("*.png", "B2");
+            assert_eq!(route.mapping.watch.settle, SETTLE);
+            Self {
+                settle: Settle::default(),
+                route,
+                start: Instant::now(),
+                tick: 0,
+            }
+        }
+
+        fn at(&self, ms: u64) -> Instant {
+            self.start + Duration::from_millis(ms)
+        }
+
+        fn event(&mut self, name: &str, hint: Hint, ms: u64) {
+            self.tick += 1;
+            let path = RelPath::new(Path::new(name)).unwrap();
+            let candidate = Candidate {
+                route: self.route.clone(),
+                path,
+                hint,
+                tick: self.tick,
+            };
+            self.settle.observe(candidate, self.at(ms));
+        }
+
+        fn found(&mut self, name: &str, age_ms: u64, ms: u64) {
+            self.tick += 1;
+            let path = RelPath::new(Path::new(name)).unwrap();
+            let due = Due {
+                route: self.route.clone(),
+                path,
+                tick: self.tick,
+                found: Some(Fingerprint::UNKNOWN),
+                quiet_as: None,
+                counted: true,
+            };
+            self.settle
+                .observe_found(due, Duration::from_millis(age_ms), self.at(ms));
+        }
+
+        fn pop(&mut self, ms: u64) -> Option<(String, u64)> {
+            let due = self.settle.pop(self.at(ms))?;
+            Some((due.path.to_string(), due.tick))
+        }
+
+        fn done(&mut self, name: &str) {
+            let path = RelPath::new(Path::new(name)).unwrap();
+            self.settle.done(&FileKey {
+                mapping: self.route.mapping.name.clone(),
+                path,
+            });
+        }
+    }
+
+    #[test]
+    fn a_closed_file_is_due_at_once_and_a_touched_one_when_it_is_quiet() {
+        let mut case = Case::new();
+        case.event("a", Hint::Touched, 0);
+        case.event("b", Hint::Closed, 0);
+        assert_eq!(case.pop(0), Some(("b".to_owned(), 2)));
+        assert_eq!(case.pop(499), None);
+        assert_eq!(case.settle.next_wake(), Some(case.at(500)));
+        assert_eq!(case.pop(500), Some(("a".to_owned(), 1)));
+    }
+
+    #[test]
+    fn a_hundred_events_cost_one_look_at_the_latest() {
+        let mut case = Case::new();
+        for ms in 0..100 {
+            case.event("a", Hint::Touched, ms);
+        }
+        case.event("a", Hint::Closed, 100);
+        assert_eq!(case.pop(100), Some(("a".to_owned(), 101)));
+        case.done("a");
+        assert!(case.settle.is_empty());
+    }
+
+    #[test]
+    fn a_change_after_a_close_starts_the_quiet_time_anew() {
+        let mut case = Case::new();
+        case.event("a", Hint::Closed, 0);
+        case.event("a", Hint::Touched, 30);
+        assert_eq!(case.pop(400), None);
+        case.event("a", Hint::Closed, 410);
+        assert_eq!(case.pop(410), Some(("a".to_owned(), 3)));
+    }
+
+    #[test]
+    fn a_writer_that_never_pauses_is_looked_at_all_the_same() {
+        let mut case = Case::new();
+        let looked = (0..10_000).step_by(100).find(|ms| {
+            case.event("a", Hint::Touched, *ms);
+            case.pop(*ms).is_some()
+        });
+        assert_eq!(looked, Some(5000));
+    }
+
+    #[test]
+    fn a_path_is_looked_at_by_one_reader_at_a_time() {
+        let mut case = Case::new();
+        case.event("a", Hint::Closed, 0);
+        assert_eq!(case.pop(0), Some(("a".to_owned(), 1)));
+        case.event("a", Hint::Closed, 1);
+        assert_eq!(case.pop(1), None);
+        assert_eq!(case.settle.next_wake(), None);
+        case.done("a");
+        assert_eq!(case.pop(1), Some(("a".to_owned(), 2)));
+    }
+
+    #[test]
+    fn a_listing_does_not_make_an_arrival_later_than_its_event() {
+        let mut case = Case::new();
+        case.event("a", Hint::Touched, 0);
+        case.found("a", 60_000, 1);
+        assert_eq!(case.pop(1), Some(("a".to_owned(), 1)));
+        // It is counted for the listing all the same, until the look is over.
+        let name = case.route.mapping.name.clone();
+        assert!(case.settle.awaits(&name));
+        case.done("a");
+        assert!(!case.settle.awaits(&name));
+    }
+
+    #[test]
+    fn a_found_file_that_changed_just_now_is_left_to_settle() {
+        let mut case = Case::new();
+        case.found("old", 60_000, 0);
+        case.found("new", 100, 0);
+        assert_eq!(case.pop(0), Some(("old".to_owned(), 1)));
+        assert_eq!(case.pop(399), None);
+        assert_eq!(case.pop(400), Some(("new".to_owned(), 2)));
+    }
+}

@@ -1,6 +1,8 @@
 //! Where a file goes: patterns with captures, templates over them, slots. Pure: no file is opened,
 //! no call is made. The user's reference is `docs/patterns.md`; a test checks it row by row.
 
+#[cfg(test)]
+pub(crate) mod fixture;
 pub mod ignore;
 pub mod load;
 pub mod path;

@@ -78,14 +78,15 @@ impl fmt::Debug for RelPath {
     }
 }
 
-/// Bytes of a name for people: control characters and broken UTF-8 escaped.
+/// Bytes of a name for people: broken UTF-8 escaped, and every character that ends a line, moves a
+/// cursor or turns the direction of the text around it.
 pub(super) struct Escaped<'a>(pub &'a [u8]);
 
 impl fmt::Display for Escaped<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for chunk in self.0.utf8_chunks() {
             for c in chunk.valid().chars() {
-                if c.is_control() {
+                if c.is_control() || is_layout(c) {
                     write!(f, "{}", c.escape_default())?;
                 } else {
                     write!(f, "{c}")?;
@@ -98,6 +99,11 @@ impl fmt::Display for Escaped<'_> {
         }
         Ok(())
     }
+}
+
+/// Line and paragraph separators, and the controls of the bidirectional algorithm.
+fn is_layout(c: char) -> bool {
+    matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 #[cfg(test)]
@@ -123,5 +129,7 @@ mod tests {
             path(b"\xe7\x85\xa7\n\x1b[2J\xff.png").to_string(),
             "照\\n\\u{1b}[2J\\xff.png"
         );
+        let turned = path("a\u{2028}b\u{202e}gnp.\u{2066}é.png".as_bytes());
+        assert_eq!(turned.to_string(), "a\\u{2028}b\\u{202e}gnp.\\u{2066}é.png");
     }
 }

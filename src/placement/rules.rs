@@ -421,19 +421,11 @@ fn never_a_cell(template: &Template, pattern: &Pattern) -> Option<A1Error> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::fixture::{cell, mapping};
     use super::*;
-    use crate::config::{Backend, Watch};
     use proptest::prelude::*;
     use rstest::rstest;
     use std::sync::LazyLock;
-    use std::time::Duration;
-
-    fn cell(files: &str, cell: &str) -> Rule {
-        Rule {
-            files: files.into(),
-            place: Place::Cell { cell: cell.into() },
-        }
-    }
 
     fn find_row(files: &str, equals: &str) -> Rule {
         Rule {
@@ -454,26 +446,6 @@ mod tests {
                 column: "B".parse().unwrap(),
                 first_row: Row::new(2).unwrap(),
             },
-        }
-    }
-
-    fn mapping(ignore: &[&str], rules: Vec<Rule>) -> Mapping {
-        Mapping {
-            name: "lobby".to_owned().try_into().unwrap(),
-            folder: "/srv/kiosk".into(),
-            recursive: true,
-            spreadsheet: SpreadsheetRef::Token("Iow7sNNEphp3WbtnbCscPqabcef".parse().unwrap()),
-            sheet: SheetRef::Named("Lobby".into()),
-            ignore: ignore.iter().map(ToString::to_string).collect(),
-            min_interval: Duration::ZERO,
-            max_bytes: 20 << 20,
-            watch: Watch {
-                backend: Backend::Auto,
-                poll_interval: Duration::from_secs(2),
-                settle: Duration::from_millis(500),
-                rescan_every: Duration::from_mins(15),
-            },
-            rules,
         }
     }
 

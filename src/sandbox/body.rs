@@ -206,8 +206,8 @@ impl<'de> Deserialize<'de> for Octet {
 
 #[cfg(test)]
 mod tests {
+    use super::super::endpoint::Endpoint;
     use super::*;
-    use crate::sandbox::endpoint::Endpoint;
     use proptest::prelude::*;
     use rstest::rstest;
 

@@ -114,7 +114,10 @@ async fn state(Held(shared): Held<Arc<Shared>>, RawQuery(query): RawQuery) -> Re
         .and_then(|(_, value)| value.parse().ok());
     let surplus = state.calls.len() - asked.unwrap_or(MAX_CALLS).min(state.calls.len());
     state.calls.drain(..surplus);
-    answer(StatusCode::OK, &json!(state))
+    match serde_json::to_string(&state) {
+        Ok(text) => json_answer(StatusCode::OK, text),
+        Err(error) => problem(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
+    }
 }
 
 async fn add_fault(Held(shared): Held<Arc<Shared>>, body: Bytes) -> Response {
@@ -212,12 +215,16 @@ fn problem(status: StatusCode, why: &str) -> Response {
 }
 
 fn answer(status: StatusCode, value: &Value) -> Response {
+    json_answer(status, value.to_string())
+}
+
+fn json_answer(status: StatusCode, text: String) -> Response {
     let headers = [
         (header::CONTENT_TYPE, "application/json; charset=utf-8"),
         (header::CACHE_CONTROL, "no-store"),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
     ];
-    (status, headers, value.to_string()).into_response()
+    (status, headers, text).into_response()
 }
 
 fn events(shared: &Arc<Shared>, stop: CancellationToken) -> Response {

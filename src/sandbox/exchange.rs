@@ -20,7 +20,8 @@ use axum::body::Body;
 use axum::extract::{Path, Request, State};
 use axum::http::{HeaderMap, HeaderName, header};
 use axum::response::Response;
-use http_body::Body as _;
+use bytes::Bytes;
+use http_body::{Body as _, Frame};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 
@@ -37,6 +38,9 @@ use super::work::Work;
 const STRAY_BODY: usize = 64 * 1024;
 /// Bodies longer than this are read off the runtime, in bytes.
 const LARGE_BODY: usize = 256 * 1024;
+
+/// How long a body is swallowed after an answer that did not wait for it.
+const LINGER: Duration = Duration::from_secs(1);
 
 /// Cuts the TCP connection that a request came on.
 #[derive(Debug, Clone, Default)]
@@ -135,7 +139,7 @@ async fn exchange(
         .and(framed);
     if let Err(refusal) = head {
         if unread {
-            return closing(Answer::refused(&refusal, endpoint, false));
+            return closing(Answer::refused(&refusal, endpoint, false), body);
         }
         if let Err(end) = read(call, body, 0, None, None).await {
             return end;
@@ -146,7 +150,7 @@ async fn exchange(
     // A fault is left for a call that is not refused anyway, so that each counts.
     let mut fault = call.take_fault();
     if let Some(wrong) = wrong_answer(fault.as_ref(), AnswerWhen::BeforeBody) {
-        return closing(wrong);
+        return closing(wrong, body);
     }
     // Held to the end of the call: the decoded picture takes the place of the body.
     let _room = room(shared, length).await;
@@ -203,11 +207,19 @@ fn wrong_answer(fault: Option<&Fault>, when: AnswerWhen) -> Option<Answer> {
     fault?.answer_at(when).map(Answer::wrong)
 }
 
-/// An answer given before the body was read: what is left of the body cannot be told from the next
-/// request, so the connection ends.
-fn closing(mut answer: Answer) -> End {
+/// An answer given before the body was read. The connection ends with it, but what still comes is
+/// swallowed for a while: closing at once would reset the connection under a caller that is still
+/// sending, and the answer would be lost.
+fn closing(mut answer: Answer, mut body: Body) -> End {
     answer.header("connection", "close");
+    tokio::spawn(tokio::time::timeout(LINGER, async move {
+        while let Some(Ok(_)) = next_frame(&mut body).await {}
+    }));
     answer.into()
+}
+
+async fn next_frame(body: &mut Body) -> Option<Result<Frame<Bytes>, axum::Error>> {
+    poll_fn(|cx| Pin::new(&mut *body).poll_frame(cx)).await
 }
 
 async fn wait_before_write(shared: &Shared, call: &OpenCall, fault: Option<&Fault>) {
@@ -266,7 +278,7 @@ async fn read(
     }
     let mut count = 0u64;
     while cut_after.is_none_or(|bytes| count < bytes) {
-        let frame = match poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
+        let frame = match next_frame(&mut body).await {
             Some(Ok(frame)) => frame,
             Some(Err(_)) => return Err(End::Gone),
             None => break,

@@ -332,7 +332,7 @@ impl Faults {
     /// Adds a fault behind the others.
     ///
     /// # Errors
-    /// With a sentence for people when the fault cannot be carried out, or [`MAX_FAULTS`] wait.
+    /// With a sentence for people when the fault cannot be carried out, or 1,000 wait already.
     pub fn add(&mut self, fault: Fault) -> Result<(), String> {
         fault.check()?;
         if self.0.len() >= MAX_FAULTS {

@@ -15,7 +15,7 @@
 //!  shared     the lock around everything, and who is told of changes
 //!  state      what can be seen: counts and calls
 //!  answer     envelopes
-//!  values, grid, spec, area, shelf    documents, sheets, cells; pure
+//!  values, grid, sheet, spec, area, shelf    documents, sheets, cells; pure
 //!  rules, body, route, tokens, pace, faults, endpoint    what is accepted, and what goes wrong; pure
 //! ```
 
@@ -35,6 +35,7 @@ mod route;
 mod rules;
 mod server;
 mod shared;
+mod sheet;
 mod shelf;
 mod spec;
 mod state;
@@ -59,8 +60,9 @@ pub use area::Area;
 pub use body::Encoding;
 pub use endpoint::Endpoint;
 pub use faults::{AnswerWhen, Cut, Fault, FaultAnswer, Faults, Waiting};
-pub use grid::{Cell, Document, Documents, ImageCell, Sheet};
+pub use grid::{Document, Documents};
 pub use rules::Refusal;
+pub use sheet::{Cell, ImageCell, Sheet};
 pub use spec::{DocumentSpec, Merge, Permission, SheetSpec};
 pub use state::{CallRecord, Outcome, State};
 

@@ -20,8 +20,9 @@ use super::shelf::Shelf;
 use super::state::{CallRecord, Outcome, State};
 use super::tokens::Tokens;
 
-/// Bytes of bodies in memory at once, in KiB; further calls wait for room.
-pub const BODY_BUDGET_KIB: u32 = 512 * 1024;
+/// Bytes of bodies in memory at once, in KiB: eight images of the largest size as base64,
+/// three as an array. Further calls wait for room.
+pub const BODY_BUDGET_KIB: u32 = 256 * 1024;
 /// Within this time a call's end is noticed when its caller has gone away. A caller that gave up
 /// and calls again at once is not taken for one with two calls in flight.
 const GONE_WITHIN: Duration = Duration::from_millis(25);

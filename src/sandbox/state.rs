@@ -7,7 +7,8 @@ use serde::{Serialize, Serializer};
 
 use super::endpoint::Endpoint;
 use super::faults::Faults;
-use super::grid::{Documents, ImageCell, Sheet};
+use super::grid::Documents;
+use super::sheet::{ImageCell, Sheet};
 
 /// Finished calls that are remembered; the oldest are forgotten first, the counts stay.
 pub const MAX_CALLS: usize = 1_000;
@@ -42,7 +43,7 @@ pub struct State {
     /// Calls that have begun and not ended, oldest first.
     #[serde(serialize_with = "records")]
     pub in_flight: BTreeMap<u64, CallRecord>,
-    /// The last [`MAX_CALLS`] calls that ended, in the order they ended.
+    /// The last 1,000 calls that ended, in the order they ended.
     pub calls: VecDeque<CallRecord>,
 }
 

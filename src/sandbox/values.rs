@@ -4,8 +4,8 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::area::Area;
-use super::grid::{Cell, Sheet};
 use super::rules::Refusal;
+use super::sheet::{Cell, Sheet};
 use crate::a1::{CellRef, Column, Row};
 
 /// The largest answer of a read, in bytes.
@@ -182,9 +182,9 @@ pub fn write(sheet: &mut Sheet, area: Area, values: &[Vec<Value>]) -> Result<Wri
 
 #[cfg(test)]
 mod tests {
+    use super::super::grid::Documents;
+    use super::super::spec::{DocumentSpec, SheetSpec};
     use super::*;
-    use crate::sandbox::grid::Documents;
-    use crate::sandbox::spec::{DocumentSpec, SheetSpec};
     use rstest::rstest;
 
     fn with_sheet<R>(then: impl FnOnce(&mut Sheet) -> R) -> R {

@@ -12,10 +12,11 @@ use super::answer::Done;
 use super::area::{self, Area};
 use super::body::{self, Encoding};
 use super::endpoint::Endpoint;
-use super::grid::{Document, ImageCell};
+use super::grid::Document;
 use super::route::Target;
 use super::rules::{Refusal, check_image, check_name, check_range};
 use super::shared::{Inner, Shared};
+use super::sheet::ImageCell;
 use super::values::{self, WriteRequest};
 use crate::a1::CellRef;
 use crate::image::{ContentHash, Format};
@@ -249,7 +250,7 @@ fn picture(body: &[u8]) -> Result<Picture, Refusal> {
     let (sheet, at) = check_range(&request.range)?;
     check_name(&request.name)?;
     let format = check_image(&request.image)?;
-    let size = image::ImageReader::new(Cursor::new(&request.image))
+    let size = ::image::ImageReader::new(Cursor::new(&request.image))
         .with_guessed_format()
         .ok()
         .and_then(|reader| reader.into_dimensions().ok());

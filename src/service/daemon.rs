@@ -155,6 +155,8 @@ pub async fn run(setup: Setup, mut parts: Parts<'_>) -> Result<Outcome, DaemonEr
     }
     let store = store.store;
     let since = Timestamp::now();
+    // One count for all configurations of this run: an arrival after a reload is later than all before.
+    let ticks = Arc::<Ticks>::default();
     let mut setup = setup;
     let ended = loop {
         let released = {
@@ -169,7 +171,7 @@ pub async fn run(setup: Setup, mut parts: Parts<'_>) -> Result<Outcome, DaemonEr
                 "the configuration changed: parked jobs are tried again"
             );
         }
-        match Run::start(&setup, &store, parts.events.clone(), since)?
+        match Run::start(&setup, &store, &ticks, parts.events.clone(), since)?
             .live(&mut parts)
             .await?
         {
@@ -247,6 +249,7 @@ impl Run {
     fn start(
         setup: &Setup,
         store: &Store,
+        ticks: &Arc<Ticks>,
         events: broadcast::Sender<LaneEvent>,
         since: Timestamp,
     ) -> Result<Self, DaemonError> {
@@ -277,7 +280,7 @@ impl Run {
             routes: setup.routes.clone(),
             store: store.clone(),
             findings,
-            ticks: Arc::default(),
+            ticks: Arc::clone(ticks),
             stale: stale_files,
             digested,
             rescan: Vec::new(),
@@ -421,7 +424,7 @@ impl Run {
                         return Ok(Next::Ended(Ended::Stopped));
                     }
                     Intent::Rescan => self.rescan.iter().for_each(|rescan| rescan.notify_one()),
-                    Intent::Reload => if let Some(setup) = self.reload(parts) {
+                    Intent::Reload => if let Some(setup) = reload(parts.reload) {
                         return Ok(Next::Reload(Box::new(setup)));
                     },
                 },
@@ -450,21 +453,6 @@ impl Run {
         self.routes
             .iter()
             .all(|route| digested.contains_key(&route.mapping.name))
-    }
-
-    fn reload(&self, parts: &Parts<'_>) -> Option<Setup> {
-        ready::reloading();
-        match (parts.reload)() {
-            Ok(setup) => {
-                info!("the configuration was read again");
-                Some(setup)
-            }
-            Err(why) => {
-                error!("the configuration was not taken, the old one stays in force: {why}");
-                ready::ready("watching; the new configuration is wrong, the old one stays");
-                None
-            }
-        }
     }
 
     /// A file that a lane found changed is looked at, whatever events told of it.
@@ -508,7 +496,7 @@ impl Run {
             stuck.push((spreadsheet.to_string(), why));
         }
         // Counted last: a job leaves the queue for this state, and comes back from it.
-        let stale = self.store.call(|store| store.totals()).await?.stale;
+        let stale = self.store.call(Store::totals).await?.stale;
         debug!(stale, stuck = stuck.len(), "nothing is due");
         Ok((stale == 0).then_some(stuck))
     }
@@ -539,6 +527,22 @@ impl Live {
             })
             .collect();
         snapshot.gate = self.gate.closed();
+    }
+}
+
+/// Reads the configuration again; `None` when it is wrong and the old one stays in force.
+fn reload(read: &dyn Fn() -> Result<Setup, String>) -> Option<Setup> {
+    ready::reloading();
+    match read() {
+        Ok(setup) => {
+            info!("the configuration was read again");
+            Some(setup)
+        }
+        Err(why) => {
+            error!("the configuration was not taken, the old one stays in force: {why}");
+            ready::ready("watching; the new configuration is wrong, the old one stays");
+            None
+        }
     }
 }
 

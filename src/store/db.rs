@@ -885,8 +885,8 @@ fn sync_new(dir: &Path) -> std::io::Result<File> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::fixture::{address, file, job, target};
     use super::super::record::Verdict;
-    use super::super::record::tests::{address, file, job, target};
     use super::*;
     use std::time::Duration;
 

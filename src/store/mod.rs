@@ -6,6 +6,8 @@
 
 mod db;
 mod envelope;
+#[cfg(test)]
+pub(crate) mod fixture;
 mod lock;
 mod record;
 mod recover;

@@ -387,67 +387,9 @@ pub enum Done {
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
+mod tests {
+    use super::super::fixture::{arrival, job, target};
     use super::*;
-    use crate::a1::{Column, Row};
-    use crate::config::{SheetRef, SpreadsheetRef};
-    use crate::placement::Slot;
-    use std::path::Path;
-
-    pub(crate) fn arrival(tick: u64) -> Arrival {
-        Arrival {
-            epoch: 1,
-            tick,
-            mtime: 0,
-            name: Vec::new(),
-        }
-    }
-
-    pub(crate) fn file(name: &str) -> FileKey {
-        FileKey {
-            mapping: MappingName::try_from("lobby".to_owned()).unwrap(),
-            path: RelPath::new(Path::new(name)).unwrap(),
-        }
-    }
-
-    pub(crate) fn address(cell: &str) -> SlotAddress {
-        SlotAddress {
-            spreadsheet: SpreadsheetRef::Token("Tok1".parse().unwrap()),
-            sheet: SheetRef::First,
-            slot: Slot::Cell(cell.parse().unwrap()),
-        }
-    }
-
-    pub(crate) fn target() -> Target {
-        Target {
-            spreadsheet: "Tok1".parse().unwrap(),
-            sheet: "Q7PlXT".parse().unwrap(),
-            cell: CellRef {
-                row: Row::new(2).unwrap(),
-                column: Column::new(2).unwrap(),
-            },
-        }
-    }
-
-    pub(crate) fn job(id: u64, content: &str) -> Job {
-        Job {
-            id,
-            hash: ContentHash::of(content.as_bytes()),
-            format: Format::Png,
-            fingerprint: Fingerprint {
-                device: 1,
-                inode: id,
-                size: 3,
-                mtime: 4,
-                ctime: 5,
-            },
-            source: file("a.png"),
-            arrival: arrival(id),
-            since: Timestamp(1),
-            attempts: 0,
-            state: JobState::Queued { due: Timestamp(0) },
-        }
-    }
 
     fn slot_with(job: Job) -> SlotRecord {
         SlotRecord {

@@ -121,7 +121,7 @@ fn remove_old(state_dir: &Path) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::record::tests::{address, file, job};
+    use super::super::fixture::{address, file, job};
     use super::super::record::{FileRecord, Seen, SlotRecord};
     use super::*;
 

@@ -160,6 +160,7 @@ pub async fn run(lane: Lane, stop: CancellationToken) -> Result<(), StoreError> 
     if stop.run_until_cancelled(ready).await != Some(true) {
         return Ok(());
     }
+    lane.state.send_replace(LaneState::Idle);
     let mut worker = Worker {
         lane,
         document: Document::default(),
@@ -235,6 +236,11 @@ impl Worker {
     /// Sends one job and records what came of it.
     async fn turn(&mut self, waiting: Waiting, probing: bool) -> Turn {
         let done = self.send(waiting).await;
+        self.lane.state.send_modify(|state| {
+            if matches!(state, LaneState::Sending { .. }) {
+                *state = LaneState::Idle;
+            }
+        });
         if probing {
             // Whatever was learnt has changed the gates already; a probe that learnt nothing ends here.
             self.give_back_probes();
@@ -356,7 +362,7 @@ impl Worker {
         let FileKey { mapping, path } = &job.source;
         info!(%mapping, file = %path, slot = %address.slot, cell = %target,
             revision = revision.map(tracing::field::display), hash = %job.hash,
-            bytes = job.fingerprint.size, took_ms = took.as_millis() as u64, "written");
+            bytes = job.fingerprint.size, took = ?took, "written");
         self.tell(LaneEvent::Written {
             bytes: job.fingerprint.size,
             source: job.source,
@@ -393,7 +399,13 @@ impl Worker {
     ) -> Turn {
         let class = error.class().unwrap_or(Class::Busy);
         let untouched = resolving || error.outcome() == Outcome::Untouched;
-        let reaction = react(class, job.attempts, self.failures, error.wait());
+        // Asking for the sheets is no attempt at the job; its tries are bounded all the same.
+        let attempts = if resolving {
+            self.failures
+        } else {
+            job.attempts
+        };
+        let reaction = react(class, attempts, self.failures, error.wait());
         self.failures = self.failures.saturating_add(1);
         if matches!(class, Class::Document | Class::Cell) {
             self.document.forget();

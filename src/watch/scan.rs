@@ -23,7 +23,12 @@ pub fn walk(
 ) -> bool {
     let folder = &route.mapping.folder;
     let top = below.map_or_else(|| folder.clone(), |below| folder.join(below.as_path()));
-    let depth = if route.mapping.recursive { DEEPEST } else { 1 };
+    let depth = match (route.mapping.recursive, below) {
+        (true, _) => DEEPEST,
+        (false, None) => 1,
+        // The path itself, when it is a file; if it is a folder, its files are not for this mapping.
+        (false, Some(_)) => 0,
+    };
     let relative = |path: &Path| path.strip_prefix(folder).ok().and_then(RelPath::new);
     let entries = WalkDir::new(&top)
         .follow_links(false)

@@ -1,43 +1,16 @@
-//! The stand-in from outside, over real connections.
+//! Each call of the API: its right answer, and the code of every refusal.
 
 use std::time::Duration;
 
 use rstest::rstest;
 use serde_json::{Value, json};
 
-use super::fixture::{self, Caller};
-use super::*;
+use super::super::fixture::{self, Caller};
+use super::super::*;
+use super::{SOON, options, start, start_with};
 use crate::image::ContentHash;
 
-const SOON: Duration = Duration::from_secs(5);
 const WRITE: &str = "/open-apis/sheets/v2/spreadsheets/doc/values_image";
-
-fn options() -> Options {
-    Options {
-        documents: vec![
-            DocumentSpec::new("doc").wiki_node("node").sheet(
-                SheetSpec::new("one", "One")
-                    .grid(20, 10)
-                    .lock("J20".parse().unwrap()),
-            ),
-            DocumentSpec::new("other").sheet(SheetSpec::new("one", "One")),
-            DocumentSpec::new("view").permission(Permission::View),
-            DocumentSpec::new("none").permission(Permission::None),
-            DocumentSpec::new("gone").deleted(true),
-        ],
-        ..Options::default()
-    }
-}
-
-async fn start() -> (Sandbox, Caller) {
-    start_with(options()).await
-}
-
-async fn start_with(options: Options) -> (Sandbox, Caller) {
-    let sandbox = Sandbox::start(options).await.unwrap();
-    let caller = Caller::with_token(&sandbox).await;
-    (sandbox, caller)
-}
 
 #[tokio::test]
 async fn a_picture_appears_in_its_cell_with_the_next_revision() {
@@ -257,10 +230,9 @@ async fn calls_over_the_rate_are_told_when_to_come_back(
     })
     .await;
     let path = "/open-apis/sheets/v3/spreadsheets/doc/sheets/query";
-    let mut replies = Vec::new();
-    for _ in 0..2 {
-        replies.push(caller.api("GET", path, "").await.unwrap());
-    }
+    let (one, other) = tokio::join!(caller.api("GET", path, ""), caller.api("GET", path, ""));
+    let mut replies = [one.unwrap(), other.unwrap()];
+    replies.sort_by_key(fixture::Reply::code);
     assert_eq!(replies[0].code(), Some(0));
     assert_eq!(
         (replies[1].status, replies[1].code()),
@@ -393,60 +365,6 @@ async fn an_unknown_call_is_json_too() {
     assert!(reply.header("x-tt-logid").is_some());
 }
 
-/// What the caller sees, and whether the picture is in its cell afterwards.
-#[rstest]
-#[case::answer(Fault::on(Endpoint::ValuesImage).answer(500, 1_500, "no"), Some((500, Some(1_500))), false)]
-#[case::in_one_document(Fault::on(Endpoint::ValuesImage).spreadsheet("doc").answer(403, 91_403, "no"), Some((403, Some(91_403))), false)]
-#[case::before_the_body(Fault::on(Endpoint::ValuesImage).throttle(429, 3).when(AnswerWhen::BeforeBody), Some((429, Some(99_991_400))), false)]
-#[case::after_the_write(Fault::on(Endpoint::ValuesImage).answer(504, 5_000, "late").when(AnswerWhen::AfterWrite), Some((504, Some(5_000))), true)]
-#[case::in_one_cell(Fault::on(Endpoint::ValuesImage).cell("B2").answer(400, 90_222, "no"), Some((400, Some(90_222))), false)]
-#[case::in_another_cell(Fault::on(Endpoint::ValuesImage).cell("B3").answer(400, 90_222, "no"), Some((200, Some(0))), true)]
-#[case::of_another_call(Fault::on(Endpoint::TenantToken).answer(500, 1, "no"), Some((200, Some(0))), true)]
-#[case::html(Fault::on(Endpoint::ValuesImage).html(200), Some((200, None)), false)]
-#[case::cut_in_body(Fault::on(Endpoint::ValuesImage).cut(Cut::InBody { bytes: 10 }), None, false)]
-#[case::cut_before_write(Fault::on(Endpoint::ValuesImage).cut(Cut::BeforeWrite), None, false)]
-#[case::cut_after_write(Fault::on(Endpoint::ValuesImage).cut(Cut::AfterWrite), None, true)]
-#[case::cut_for_a_cell(Fault::on(Endpoint::ValuesImage).cell("B2").cut(Cut::AfterWrite), None, true)]
-#[case::slow(Fault::on(Endpoint::ValuesImage).slow_read(100_000).delay_write(Duration::from_millis(1)).delay_answer(Duration::from_millis(1)), Some((200, Some(0))), true)]
-#[tokio::test]
-async fn a_fault_shows_and_is_spent(
-    #[case] fault: Fault,
-    #[case] seen: Option<(u16, Option<i64>)>,
-    #[case] written: bool,
-) {
-    let (sandbox, caller) = start().await;
-    sandbox.add_fault(fault).unwrap();
-    let png = fixture::png(1, 1);
-    let reply = caller.put("doc", "one!B2:B2", &png).await.ok();
-    assert_eq!(reply.map(|reply| (reply.status, reply.code())), seen);
-    let state = sandbox.state();
-    assert_eq!(state.image("doc", "one", "B2").is_some(), written);
-    assert_eq!(state.cuts, u64::from(seen.is_none()));
-    let met = state.calls.back().unwrap().fault;
-    assert_eq!(met, state.faults.iter().count() == 0);
-
-    let again = caller.put("doc", "one!B2:B2", &png).await.unwrap();
-    assert_eq!(again.code(), Some(0));
-    assert_eq!(sandbox.state().overlaps, 0);
-}
-
-#[tokio::test]
-async fn a_fault_can_bend_a_right_answer() {
-    let (sandbox, caller) = start().await;
-    let fault = Fault::on(Endpoint::ValuesImage)
-        .update_range("one!Z9:Z9")
-        .without_revision();
-    sandbox.add_fault(fault).unwrap();
-    let reply = caller
-        .put("doc", "one!B2:B2", &fixture::png(1, 1))
-        .await
-        .unwrap();
-    assert_eq!(
-        reply.json()["data"],
-        json!({"spreadsheetToken": "doc", "updateRange": "one!Z9:Z9"})
-    );
-}
-
 #[tokio::test]
 async fn the_other_documented_field_name_can_be_had() {
     let (_sandbox, caller) = start_with(Options {
@@ -460,199 +378,4 @@ async fn the_other_documented_field_name_can_be_had() {
         .unwrap();
     assert_eq!(reply.json()["data"]["updatedRange"], "one!B2:B2");
     assert_eq!(reply.json()["data"]["updateRange"], Value::Null);
-}
-
-#[tokio::test]
-async fn the_control_plane_steers_and_shows() {
-    let (sandbox, caller) = start().await;
-    let ok = |reply: &fixture::Reply| assert_eq!(reply.status, 200, "{}", reply.json());
-    let document = json!({"token": "new", "sheets": [{"id": "s1", "rows": 5, "columns": 5}]});
-    ok(&caller
-        .local("POST", "/_sandbox/documents", &document.to_string())
-        .await);
-    let fault = json!({"endpoints": ["values_image"], "answer": {"status": 500, "code": 5000}});
-    ok(&caller
-        .local("POST", "/_sandbox/faults", &fault.to_string())
-        .await);
-    ok(&caller.local("DELETE", "/_sandbox/faults", "").await);
-    let png = fixture::png(3, 2);
-    assert_eq!(
-        caller.put("new", "s1!E5:E5", &png).await.unwrap().code(),
-        Some(0)
-    );
-
-    let state = caller
-        .local("GET", "/_sandbox/state?calls=1", "")
-        .await
-        .json();
-    let cell = &state["documents"]["new"]["sheets"][0]["cells"]["E5"];
-    assert_eq!(
-        (&cell["kind"], &cell["width"]),
-        (&json!("image"), &json!(3))
-    );
-    assert_eq!(cell["blake3"], ContentHash::of(&png).to_hex());
-    assert_eq!(state["calls"].as_array().unwrap().len(), 1);
-    assert_eq!(state["calls_by_endpoint"]["values_image"], 1);
-    let image = caller
-        .local("GET", "/_sandbox/cells/new/s1/E5/image", "")
-        .await;
-    assert_eq!(
-        (image.header("content-type"), image.body.clone()),
-        (Some("image/png"), png.clone())
-    );
-
-    ok(&caller
-        .local(
-            "POST",
-            "/_sandbox/hold",
-            r#"{"endpoints":["values_image"]}"#,
-        )
-        .await);
-    let release = async {
-        sandbox
-            .wait_for(|state| state.held() == 1, SOON)
-            .await
-            .unwrap();
-        ok(&caller.local("POST", "/_sandbox/release", "").await);
-    };
-    let (held, ()) = tokio::join!(caller.put("new", "s1!A1:A1", &png), release);
-    assert_eq!(held.unwrap().code(), Some(0));
-
-    ok(&caller.local("POST", "/_sandbox/tokens/expire", "").await);
-    let reply = caller.put("new", "s1!A1:A1", &png).await.unwrap();
-    assert_eq!(reply.code(), Some(99_991_663));
-}
-
-#[rstest]
-#[case("/_sandbox/faults", r#"{"time": 1}"#)]
-#[case("/_sandbox/documents", r#"{"token": "a/b"}"#)]
-#[case(
-    "/_sandbox/documents",
-    r#"{"token": "ab", "sheets": [{"id": "s", "columns": 13001}]}"#
-)]
-#[case("/_sandbox/hold", r#"{"endpoints": ["nothing"]}"#)]
-#[tokio::test]
-async fn a_wrong_order_is_refused(#[case] path: &str, #[case] body: &str) {
-    let (_sandbox, caller) = start().await;
-    let reply = caller.local("POST", path, body).await;
-    assert_eq!(reply.status, 400);
-    assert!(reply.json()["error"].is_string());
-}
-
-#[rstest]
-#[case::page("/", "text/html; charset=utf-8")]
-#[case::style("/_sandbox/page.css", "text/css; charset=utf-8")]
-#[case::script("/_sandbox/page.js", "text/javascript; charset=utf-8")]
-#[tokio::test]
-async fn the_page_comes_with_a_strict_policy(#[case] path: &str, #[case] media_type: &str) {
-    let (_sandbox, caller) = start().await;
-    let reply = caller.local("GET", path, "").await;
-    assert_eq!(reply.header("content-type"), Some(media_type));
-    let policy = reply.header("content-security-policy").unwrap();
-    assert!(policy.starts_with("default-src 'none';"), "{policy}");
-    assert!(
-        !policy.contains("unsafe") && !policy.contains('*'),
-        "{policy}"
-    );
-}
-
-#[test]
-fn the_page_names_nothing_from_elsewhere_and_nothing_inline() {
-    let page = include_str!("page.html");
-    for text in [page, include_str!("page.css"), include_str!("page.js")] {
-        assert!(!text.contains("https://") && !text.contains("//cdn"));
-        assert!(!text.contains("innerHTML") && !text.contains("eval("));
-    }
-    for inline in ["style=", "<style", " onclick", "javascript:"] {
-        assert!(!page.contains(inline), "{inline}");
-    }
-}
-
-#[rstest]
-#[case("Host: evil.example\r\n", 403)]
-#[case("Host: localhost:1\r\n", 200)]
-#[case("Host: localhost:1\r\nOrigin: http://evil.example\r\n", 403)]
-#[case("Host: localhost:1\r\nOrigin: http://localhost:1\r\n", 200)]
-#[tokio::test]
-async fn page_and_control_plane_are_for_loopback_names(#[case] head: &str, #[case] status: u16) {
-    let (_sandbox, caller) = start().await;
-    for path in ["/", "/_sandbox/state", "/_sandbox/page.js"] {
-        let reply = caller.raw("GET", path, head, b"").await.unwrap();
-        assert_eq!(reply.status, status, "{path}");
-    }
-}
-
-#[tokio::test]
-async fn pages_are_told_of_every_change() {
-    use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
-    let (sandbox, caller) = start().await;
-    let stream = tokio::net::TcpStream::connect(sandbox.addr())
-        .await
-        .unwrap();
-    let mut stream = BufReader::new(stream);
-    let request = format!(
-        "GET /_sandbox/events HTTP/1.1\r\nHost: {}\r\n\r\n",
-        sandbox.addr()
-    );
-    stream
-        .get_mut()
-        .write_all(request.as_bytes())
-        .await
-        .unwrap();
-    let mut lines = stream.lines();
-    let mut seen = Vec::new();
-    while seen.len() < 2 {
-        let line = tokio::time::timeout(SOON, lines.next_line()).await;
-        let line = line.unwrap().unwrap().unwrap();
-        if let Some(version) = line.strip_prefix("data: ") {
-            seen.push(version.parse::<u64>().unwrap());
-            caller
-                .put("doc", "one!A1:A1", &fixture::png(1, 1))
-                .await
-                .unwrap();
-        }
-    }
-    assert!(seen[0] < seen[1], "{seen:?}");
-    // A stream that never ends by itself must not keep the stand-in from stopping.
-    tokio::time::timeout(SOON, sandbox.stop()).await.unwrap();
-}
-
-#[tokio::test]
-async fn waiting_for_what_does_not_come_ends_with_an_account() {
-    let (sandbox, _caller) = start().await;
-    let late = sandbox
-        .wait_for(
-            |state| state.calls(Endpoint::ValuesImage) > 0,
-            Duration::from_millis(1),
-        )
-        .await
-        .unwrap_err();
-    assert!(late.to_string().contains("doc one revision 0"), "{late}");
-}
-
-#[tokio::test]
-async fn only_loopback_is_served() {
-    let options = Options {
-        addr: "0.0.0.0:0".parse().unwrap(),
-        ..options()
-    };
-    let error = Sandbox::start(options).await.unwrap_err();
-    assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
-}
-
-#[tokio::test]
-async fn a_stopped_stand_in_listens_no_more_and_cuts_what_is_held() {
-    let (sandbox, caller) = start().await;
-    sandbox.hold(&[]);
-    let png = fixture::png(1, 1);
-    let stop = async {
-        sandbox
-            .wait_for(|state| state.held() == 1, SOON)
-            .await
-            .unwrap();
-        sandbox.stop().await;
-    };
-    let (held, ()) = tokio::join!(caller.put("doc", "one!A1:A1", &png), stop);
-    assert!(held.is_err());
-    assert!(caller.put("doc", "one!A1:A1", &png).await.is_err());
 }

@@ -1,0 +1,28 @@
+//! pixcell from outside: the real binary, real folders, and the stand-in for the API over real HTTP.
+//! One binary, so that it links once; each test has a rig of its own, so that they run beside each
+//! other.
+
+mod support;
+
+mod integration {
+    //! One module a promise.
+
+    mod cli;
+    mod crash;
+    mod faults;
+    mod folders;
+    mod layers;
+    mod names;
+    mod newest;
+    mod pace;
+    mod refused;
+    mod reload;
+    mod repeats;
+    mod restart;
+    mod secrets;
+    mod shutdown;
+    mod sync;
+    mod unreached;
+    mod upload;
+    mod writers;
+}

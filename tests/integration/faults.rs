@@ -1,0 +1,213 @@
+//! What goes wrong on the way passes by itself: the right picture ends in the cell, with no more calls
+//! than the fault costs.
+
+use std::time::Duration;
+
+use pixcell::sandbox::{AnswerWhen, CallRecord, Cut, Endpoint, Fault, Outcome};
+use rstest::rstest;
+
+use crate::support::{DOC, Mapping, Rig, SHEET, document, large_jpeg, png};
+
+const IMAGE: Endpoint = Endpoint::ValuesImage;
+
+/// How long nothing came between the end of the first of these calls and the begin of the next.
+fn pause(calls: &[CallRecord]) -> Duration {
+    Duration::from_millis(calls[1].started_ms - calls[0].ended_ms.unwrap())
+}
+
+#[rstest]
+#[case::status_429(429)]
+#[case::status_400(400)]
+fn a_throttled_app_keeps_the_wait_that_the_server_asks_for(#[case] status: u16) {
+    let mut rig = Rig::with(|plan| {
+        plan.sandbox.documents.push(document("DocHall"));
+        plan.mappings.push(Mapping::new("hall", "hall", "DocHall"));
+    });
+    std::fs::create_dir(rig.path("hall")).unwrap();
+    rig.start();
+    rig.fault(Fault::on(IMAGE).spreadsheet(DOC).throttle(status, 1));
+    rig.drop_file("B2.png", &png(1));
+    rig.warned(&["B2.png", "99991400", "all calls wait"]);
+    // Another document's picture waits as well: the limit is the app's.
+    std::fs::write(rig.path("hall/B3.png"), png(2)).unwrap();
+    rig.expect("B2", &png(1));
+    rig.expect_in("DocHall", "B3", &png(2));
+    let calls = rig.write_records();
+    assert_eq!(
+        (calls[0].status, calls[0].code),
+        (Some(status), Some(99_991_400))
+    );
+    assert!(
+        pause(&calls) >= Duration::from_secs(1),
+        "{:?}",
+        pause(&calls)
+    );
+    rig.finish(3);
+}
+
+#[rstest]
+#[case::busy(Fault::on(IMAGE).answer(503, 1500, "busy"), "1500")]
+#[case::gateway(Fault::on(IMAGE).html(502), "502")]
+#[case::gateway_before_the_body(Fault::on(IMAGE).html(504).when(AnswerWhen::BeforeBody), "")]
+#[case::captive_portal(Fault::on(IMAGE).html(200), "not JSON")]
+#[case::cut_in_the_body(Fault::on(IMAGE).cut(Cut::InBody { bytes: 3_000 }), "connection")]
+#[case::cut_before_the_write(Fault::on(IMAGE).cut(Cut::BeforeWrite), "connection")]
+#[case::retry_later(Fault::on(IMAGE).answer(200, 90_235, "retry later"), "90235")]
+#[case::unknown_code(Fault::on(IMAGE).answer(200, 424_242, "what"), "424242")]
+fn a_passing_fault_costs_one_more_call(#[case] fault: Fault, #[case] told: &str) {
+    let mut rig = Rig::started();
+    rig.fault(fault);
+    rig.drop_file("B2.jpg", &large_jpeg(1));
+    rig.expect("B2", &large_jpeg(1));
+    let line = rig.warned(&["B2.jpg", "slot=B2", told, "next try in"]);
+    assert!(
+        line.contains("pixcell tries again by itself") || line.contains("; "),
+        "{line}"
+    );
+    rig.daemon().wait_line(&["calls succeed again"]);
+    assert_eq!(rig.state().sheet(DOC, SHEET).unwrap().revision, 1);
+    rig.finish(2);
+}
+
+#[rstest]
+#[case::cut(Fault::on(IMAGE).cut(Cut::AfterWrite))]
+#[case::gateway(Fault::on(IMAGE).html(504).when(AnswerWhen::AfterWrite))]
+fn a_lost_answer_costs_one_repeat_with_the_same_content(#[case] fault: Fault) {
+    let mut rig = Rig::started();
+    rig.fault(fault);
+    rig.drop_file("B2.png", &png(1));
+    let state = rig.wait("repeated", |state| {
+        state.sheet(DOC, SHEET).unwrap().revision == 2 && state.in_flight.is_empty()
+    });
+    assert_eq!(state.calls(IMAGE), 2);
+    rig.expect("B2", &png(1));
+    rig.finish(2);
+}
+
+#[test]
+fn a_lost_answer_is_not_taken_for_the_old_content() {
+    let mut rig = Rig::started();
+    rig.drop_file("B2.png", &png(1));
+    rig.expect("B2", &png(1));
+    // The second picture is in the cell and nobody knows; then the first one comes back.
+    rig.fault(Fault::on(IMAGE).cut(Cut::AfterWrite));
+    rig.drop_file("B2.png", &png(2));
+    rig.expect("B2", &png(2));
+    rig.drop_file("B2.png", &png(1));
+    rig.expect("B2", &png(1));
+    rig.finish(3);
+}
+
+#[test]
+fn an_expired_token_is_renewed_once_and_the_call_repeated() {
+    let mut rig = Rig::started();
+    rig.drop_file("B2.png", &png(1));
+    rig.expect("B2", &png(1));
+    rig.sandbox().expire_tokens();
+    rig.drop_file("B3.png", &png(2));
+    rig.expect("B3", &png(2));
+    rig.drop_file("B4.png", &png(3));
+    rig.expect("B4", &png(3));
+    rig.fence();
+    assert_eq!(rig.calls(Endpoint::TenantToken), 2);
+    // The refused call, and nothing said to people: it passed by itself.
+    assert!(
+        !rig.daemon().has_line(&[" WARN "]),
+        "{}",
+        rig.daemon().stderr()
+    );
+    rig.finish(4);
+}
+
+#[test]
+fn success_for_another_cell_is_reported_and_not_taken_for_done() {
+    let mut rig = Rig::started();
+    rig.fault(Fault::on(IMAGE).update_range(format!("{SHEET}!Z9:Z9")));
+    rig.drop_file("B2.png", &png(1));
+    rig.warned(&[
+        "B2.png",
+        "slot=B2",
+        &format!("success for {SHEET}!Z9:Z9"),
+        "B2:B2",
+    ]);
+    rig.wait("written again", |state| {
+        state.sheet(DOC, SHEET).unwrap().revision == 2
+    });
+    rig.finish(2);
+}
+
+#[test]
+fn an_answer_without_a_revision_or_in_the_field_tables_words_is_success() {
+    let mut rig = Rig::with(|plan| plan.sandbox.updated_range = true);
+    rig.start();
+    rig.fault(Fault::on(IMAGE).without_revision());
+    for row in [2, 3] {
+        rig.drop_file(format!("B{row}.png"), &png(row));
+        rig.expect(&format!("B{row}"), &png(row));
+    }
+    rig.finish(2);
+}
+
+#[test]
+fn a_fault_of_one_cell_does_not_hold_up_the_others_of_its_document() {
+    let mut rig = Rig::started();
+    rig.fault(
+        Fault::on(IMAGE)
+            .cell("B2")
+            .answer(400, 90_204, "unknown format")
+            .forever(),
+    );
+    rig.drop_file("B2.png", &png(1));
+    for row in 3..=8 {
+        rig.drop_file(format!("B{row}.png"), &png(row));
+    }
+    for row in 3..=8 {
+        rig.expect(&format!("B{row}"), &png(row));
+    }
+    rig.warned(&["parked", "B2.png", "slot=B2", "90204"]);
+    // One call for it, and the status tells.
+    rig.finish(7);
+    assert_eq!(rig.status()["parked"][0]["attempts"], 1);
+}
+
+#[test]
+fn a_fault_while_looking_up_the_sheets_passes_too() {
+    let mut rig = Rig::started();
+    rig.fault(Fault::on(Endpoint::SheetsQuery).answer(500, 1_315_201, "busy"));
+    rig.fault(Fault::on(Endpoint::TenantToken).html(502));
+    rig.drop_file("B2.png", &png(1));
+    rig.expect("B2", &png(1));
+    assert_eq!(rig.calls(Endpoint::SheetsQuery), 2);
+    assert_eq!(rig.calls(Endpoint::TenantToken), 2);
+    rig.finish(1);
+}
+
+#[test]
+fn a_redirect_is_not_followed() {
+    let mut rig = Rig::started();
+    let elsewhere = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    elsewhere.set_nonblocking(true).unwrap();
+    let address = format!("http://{}/", elsewhere.local_addr().unwrap());
+    for endpoint in [IMAGE, Endpoint::TenantToken] {
+        rig.fault(Fault::on(endpoint).html(307).header("location", &address));
+    }
+    rig.drop_file("B2.png", &png(1));
+    rig.expect("B2", &png(1));
+    // Whoever had followed would wait in the queue of connections.
+    let followed = elsewhere.accept().unwrap_err();
+    assert_eq!(followed.kind(), std::io::ErrorKind::WouldBlock);
+    rig.finish(2);
+}
+
+#[test]
+fn a_caller_that_gives_up_a_slow_call_makes_no_second_one_beside_it() {
+    let mut rig = Rig::with(|plan| plan.feishu.push("request_timeout: 1s".into()));
+    rig.start();
+    rig.fault(Fault::on(IMAGE).delay_write(Duration::from_secs(5)));
+    rig.drop_file("B2.png", &png(1));
+    rig.warned(&["B2.png", "did not answer in time"]);
+    rig.expect("B2", &png(1));
+    let calls = rig.write_records();
+    assert_eq!(calls[0].outcome, Some(Outcome::Abandoned));
+    rig.finish(2);
+}

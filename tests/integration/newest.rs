@@ -1,0 +1,98 @@
+//! Newest wins: of versions that wait only the last is sent, and an older one never comes after it.
+
+use std::fs;
+
+use pixcell::image::ContentHash;
+use pixcell::sandbox::{Endpoint, Fault};
+
+use crate::support::{DOC, Rig, SHEET, png};
+
+#[test]
+fn twenty_versions_during_a_call_cost_one_more_call() {
+    let mut rig = Rig::started();
+    rig.hold_writes();
+    rig.drop_file("B2.png", &png(0));
+    rig.wait_held();
+    for version in 1..=20 {
+        rig.drop_file("B2.png", &png(version));
+    }
+    rig.wait_queued("B2.png", &png(20));
+    rig.sandbox().release();
+    rig.expect("B2", &png(20));
+    rig.finish(2);
+    rig.expect("B2", &png(20));
+}
+
+#[test]
+fn a_version_that_failed_is_not_repeated_once_a_newer_one_is_there() {
+    let mut rig = Rig::started();
+    rig.fault(Fault::on(Endpoint::ValuesImage).throttle(429, 1));
+    rig.drop_file("B2.png", &png(1));
+    rig.warned(&["B2.png", "all calls wait"]);
+    rig.drop_file("B2.png", &png(2));
+    rig.expect("B2", &png(2));
+    rig.finish(2);
+    // Never the first one: the sheet was changed once.
+    assert_eq!(
+        rig.state().sheet(DOC, SHEET).unwrap().revision,
+        2,
+        "with the sentinel"
+    );
+}
+
+#[test]
+fn the_last_to_arrive_wins_whatever_its_time_says() {
+    let mut rig = Rig::with(|plan| {
+        let mapping = plan.mappings[0].clone();
+        plan.mappings[0] = mapping.rule("poster*.png", "B2");
+    });
+    rig.start();
+    rig.drop_file("poster-z.png", &png(1));
+    rig.expect("B2", &png(1));
+    // From a camera without a clock, and with a name before the other.
+    let old = rig.outside("old.png", &png(2));
+    let file = fs::File::options().write(true).open(&old).unwrap();
+    file.set_modified(std::time::SystemTime::UNIX_EPOCH)
+        .unwrap();
+    fs::rename(old, rig.file("poster-a.png")).unwrap();
+    rig.expect("B2", &png(2));
+    rig.finish(2);
+    // And it still is the newest after a restart, and after a comparison of everything.
+    rig.start();
+    rig.finish(2);
+    rig.expect("B2", &png(2));
+}
+
+#[test]
+fn a_rescan_during_a_call_does_not_bring_an_older_file_back() {
+    let mut rig = Rig::with(|plan| {
+        let mapping = plan.mappings[0].clone();
+        plan.mappings[0] = mapping.rule("poster*.png", "B2");
+    });
+    rig.start();
+    rig.drop_file("poster-1.png", &png(1));
+    rig.expect("B2", &png(1));
+    rig.drop_file("poster-2.png", &png(2));
+    rig.expect("B2", &png(2));
+    rig.daemon().signal(crate::support::Signal::USR1);
+    rig.daemon().wait_line(&["listing the folder, as asked"]);
+    rig.finish(2);
+    rig.expect("B2", &png(2));
+}
+
+#[test]
+fn a_picture_that_changes_under_the_call_is_not_sent_torn() {
+    let mut rig = Rig::started();
+    // Waits between being hashed and being sent.
+    rig.fault(Fault::on(Endpoint::ValuesImage).throttle(429, 1));
+    rig.drop_file("B2.png", &png(1));
+    rig.warned(&["all calls wait"]);
+    // Through another name, so that no event tells: what is sent must still be what was hashed.
+    fs::hard_link(rig.file("B2.png"), rig.path("other-name")).unwrap();
+    fs::write(rig.path("other-name"), png(2)).unwrap();
+    rig.expect("B2", &png(2));
+    let hash = rig.state().image(DOC, SHEET, "B2").unwrap().hash;
+    rig.daemon()
+        .wait_line(&["written", "B2.png", &ContentHash::to_string(&hash)]);
+    rig.finish(2);
+}

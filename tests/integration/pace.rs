@@ -1,0 +1,139 @@
+//! Calls are a budget: never more in a second than configured, and a slot not more often than its
+//! interval, with the last picture in the cell all the same.
+
+use std::time::{Duration, Instant};
+
+use pixcell::sandbox::Outcome;
+
+use crate::support::{Mapping, Rig, document, png};
+
+#[test]
+fn the_configured_rate_is_never_exceeded_over_all_documents() {
+    const RATE: u32 = 10;
+    let mut rig = Rig::with(|plan| {
+        plan.feishu.push(format!("requests_per_second: {RATE}"));
+        // Refuses what the app may not do, so that a faster caller is also seen by its failures.
+        plan.sandbox.requests_per_second = RATE;
+        for name in ["DocA", "DocB", "DocC"] {
+            plan.sandbox.documents.push(document(name));
+            plan.mappings
+                .push(Mapping::new(&name.to_lowercase(), "in", name));
+        }
+    });
+    for row in 1..=6 {
+        rig.drop_file(format!("B{row}.png"), &png(row));
+    }
+    let start = Instant::now();
+    rig.start();
+    for document in ["DocLobby", "DocA", "DocB", "DocC"] {
+        for row in 1..=6 {
+            rig.expect_in(document, &format!("B{row}"), &png(row));
+        }
+    }
+    let state = rig.state();
+    assert!(
+        state.most_in_a_second <= RATE as usize,
+        "{} in a second",
+        state.most_in_a_second
+    );
+    assert_eq!(state.answers(99_991_400), 0);
+    // 24 writes and 4 looks at sheets, no slower than twice what the rate asks for.
+    assert!(
+        start.elapsed() < Duration::from_secs(12),
+        "{:?}",
+        start.elapsed()
+    );
+    assert_eq!(rig.writes(), 24);
+}
+
+#[test]
+fn a_slot_is_written_no_more_often_than_its_interval() {
+    const INTERVAL: Duration = Duration::from_secs(1);
+    let mut rig = Rig::with(|plan| plan.mappings[0].lines.push("min_interval: 1s".into()));
+    rig.start();
+    let start = Instant::now();
+    let mut version = 0;
+    // Rewritten without a pause for as long as three writes take.
+    while rig.writes() < 3 {
+        version += 1;
+        rig.drop_file("B2.png", &png(version));
+        rig.meanwhile(1, Duration::from_millis(5));
+        assert!(
+            start.elapsed() < crate::support::LIMIT,
+            "only {} writes",
+            rig.writes()
+        );
+    }
+    version += 1;
+    rig.drop_file("B2.png", &png(version));
+    rig.expect("B2", &png(version));
+    let calls = rig.write_records();
+    assert!(
+        calls
+            .iter()
+            .all(|call| call.outcome == Some(Outcome::Answered))
+    );
+    for pair in calls.windows(2) {
+        let pause = Duration::from_millis(pair[1].started_ms - pair[0].ended_ms.unwrap());
+        // The sandbox rounds both to the millisecond.
+        assert!(pause + Duration::from_millis(2) >= INTERVAL, "{pause:?}");
+    }
+    let most = start.elapsed().as_secs() + 2;
+    assert!(
+        rig.writes() <= most,
+        "{} writes of {version} versions",
+        rig.writes()
+    );
+    let writes = rig.writes();
+    rig.finish(writes);
+    rig.expect("B2", &png(version));
+}
+
+#[test]
+fn an_interval_of_one_slot_holds_up_no_other() {
+    let mut rig = Rig::with(|plan| plan.mappings[0].lines.push("min_interval: 10m".into()));
+    rig.start();
+    rig.drop_file("B2.png", &png(1));
+    rig.expect("B2", &png(1));
+    rig.drop_file("B2.png", &png(2));
+    rig.wait_queued("B2.png", &png(2));
+    rig.drop_file("B3.png", &png(3));
+    rig.expect("B3", &png(3));
+    rig.fence();
+    assert_eq!(rig.writes(), 2);
+    // Kept over a restart: neither sent early nor forgotten.
+    rig.stop();
+    rig.start();
+    rig.fence();
+    assert_eq!(
+        (rig.writes(), &rig.status()["totals"]["queued"]),
+        (2, &1.into())
+    );
+}
+
+#[test]
+fn one_document_has_one_call_in_flight_however_many_mappings_feed_it() {
+    let mut rig = Rig::with(|plan| {
+        plan.sandbox.latency = Duration::from_millis(5);
+        let mut more = Mapping::new(
+            "more",
+            "more",
+            "https://rig.feishu.cn/sheets/DocLobby?sheet=Q7PlXT",
+        );
+        more.rules[0].1 = "K{cell}".into();
+        more.rules[0].0 = "{cell:int}.png".into();
+        plan.mappings.push(more);
+    });
+    std::fs::create_dir(rig.path("more")).unwrap();
+    rig.start();
+    for row in 1..=10 {
+        rig.drop_file(format!("B{row}.png"), &png(row));
+        std::fs::write(rig.path(format!("more/{row}.png")), png(100 + row)).unwrap();
+    }
+    for row in 1..=10 {
+        rig.expect(&format!("B{row}"), &png(row));
+        rig.expect(&format!("K{row}"), &png(100 + row));
+    }
+    // That no two overlapped is checked by the rig.
+    rig.finish(20);
+}

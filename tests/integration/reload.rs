@@ -1,0 +1,107 @@
+//! SIGHUP takes a right configuration up and leaves a wrong one alone; SIGUSR1 compares the folders.
+
+use std::fs;
+
+use crate::support::{Rig, Signal, png};
+
+#[test]
+fn a_good_configuration_is_taken_up_without_losing_what_was_known() {
+    let mut rig = Rig::started();
+    rig.drop_file("B2.png", &png(1));
+    rig.expect("B2", &png(1));
+    rig.drop_file("poster.png", &png(2));
+    let mapping = rig.plan.mappings[0].clone();
+    rig.plan.mappings[0] = mapping.rule("poster.png", "D4");
+    rig.write_config();
+    rig.daemon().signal(Signal::HUP);
+    rig.daemon_mut().wait_told("RELOADING=1");
+    rig.daemon_mut().wait_told("READY=1");
+    // A file that no rule took before, and a new one.
+    rig.expect("D4", &png(2));
+    rig.drop_file("B3.png", &png(3));
+    rig.expect("B3", &png(3));
+    let told = rig.daemon().told();
+    assert!(!told.contains(&"STOPPING=1".into()), "{told:?}");
+    rig.finish(3);
+}
+
+#[test]
+fn a_wrong_configuration_is_told_with_its_line_and_the_old_one_stays() {
+    let mut rig = Rig::started();
+    let text = fs::read_to_string(rig.path("pixcell.yaml")).unwrap();
+    rig.write_config_text(&text.replace("spreadsheet:", "spredsheet:"));
+    rig.daemon().signal(Signal::HUP);
+    rig.daemon_mut().wait_told("RELOADING=1");
+    // systemd waits for this in any case.
+    rig.daemon_mut().wait_told("READY=1");
+    let line = rig.daemon().wait_line(&["the old one stays in force"]);
+    assert!(
+        line.contains(" ERROR ") && line.contains("spredsheet"),
+        "{line}"
+    );
+    let row = 1 + text
+        .lines()
+        .position(|line| line.contains("spreadsheet:"))
+        .unwrap();
+    assert!(line.contains(&format!("pixcell.yaml:{row}")), "{line}");
+    rig.drop_file("B2.png", &png(1));
+    rig.expect("B2", &png(1));
+    // And a right one is taken afterwards.
+    rig.write_config();
+    rig.daemon().signal(Signal::HUP);
+    rig.daemon_mut().wait_told("RELOADING=1");
+    rig.daemon_mut().wait_told("READY=1");
+    rig.drop_file("B3.png", &png(2));
+    rig.expect("B3", &png(2));
+    rig.finish(2);
+}
+
+#[test]
+fn a_reload_during_a_call_lets_it_finish_and_repeats_nothing() {
+    let mut rig = Rig::started();
+    rig.hold_writes();
+    rig.drop_file("B2.png", &png(1));
+    rig.wait_held();
+    rig.write_config_text(&(fs::read_to_string(rig.path("pixcell.yaml")).unwrap() + "# changed\n"));
+    rig.daemon().signal(Signal::HUP);
+    rig.daemon_mut().wait_told("RELOADING=1");
+    rig.drop_file("B3.png", &png(2));
+    rig.sandbox().release();
+    rig.daemon_mut().wait_told("READY=1");
+    rig.expect("B2", &png(1));
+    rig.expect("B3", &png(2));
+    rig.finish(2);
+}
+
+#[test]
+fn a_parked_picture_is_tried_again_after_a_changed_configuration() {
+    let mut rig = Rig::with(|plan| {
+        let mapping = plan.mappings[0].clone();
+        plan.mappings[0] = mapping.rule("poster.png", "B5000");
+    });
+    rig.start();
+    rig.drop_file("poster.png", &png(1));
+    rig.warned(&["parked", "poster.png"]);
+    rig.plan.mappings[0].rules[0].1 = "B2".into();
+    rig.write_config();
+    rig.daemon().signal(Signal::HUP);
+    rig.expect("B2", &png(1));
+    let parked = rig.wait_status("released", |status| status["totals"]["parked"] == 0);
+    assert_eq!(parked["parked"], serde_json::Value::Array(vec![]));
+    rig.finish(1);
+}
+
+#[test]
+fn sigusr1_finds_what_no_event_told() {
+    let mut rig = Rig::started();
+    // Written through another name of the file: the folder hears nothing of it.
+    let outside = rig.outside("outside.png", &png(1));
+    fs::hard_link(&outside, rig.file("B2.png")).unwrap();
+    rig.expect("B2", &png(1));
+    fs::write(&outside, png(2)).unwrap();
+    rig.fence();
+    assert_eq!(rig.writes(), 1);
+    rig.daemon().signal(Signal::USR1);
+    rig.expect("B2", &png(2));
+    rig.finish(2);
+}

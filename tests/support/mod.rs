@@ -1,0 +1,25 @@
+//! What the tests stand on: a rig of folder, configuration, sandbox and the real daemon; pictures; and
+//! ways of touching files.
+
+// Each module of tests uses its own part.
+#![allow(dead_code)]
+
+mod http;
+mod pictures;
+mod plan;
+mod process;
+mod rig;
+mod source;
+
+use std::time::Duration;
+
+pub use http::fetch_token;
+pub use pictures::{Random, jpeg, large_jpeg, png};
+pub use plan::{DOC, FOLDER, Mapping, Plan, SECRET, SHEET, document};
+pub use process::{Ended, Process};
+pub use rig::{Rig, raw};
+pub use rustix::process::Signal;
+pub use source::code;
+
+/// How long anything is waited for: generous, as the machine may be busy; reached only on failure.
+pub const LIMIT: Duration = Duration::from_secs(30);

@@ -1,0 +1,62 @@
+//! Pictures for the tests: small, whole, and each seed another content.
+
+use std::io::Cursor;
+
+use image::{ImageFormat, Rgb, RgbImage};
+
+/// A PNG of a few hundred bytes.
+pub fn png(seed: u32) -> Vec<u8> {
+    encode(16, seed, ImageFormat::Png)
+}
+
+/// A JPEG of about a kilobyte.
+pub fn jpeg(seed: u32) -> Vec<u8> {
+    encode(16, seed, ImageFormat::Jpeg)
+}
+
+/// A JPEG of some 20 kB.
+pub fn large_jpeg(seed: u32) -> Vec<u8> {
+    encode(128, seed, ImageFormat::Jpeg)
+}
+
+fn encode(side: u32, seed: u32, format: ImageFormat) -> Vec<u8> {
+    let mut random = Random::new(u64::from(seed));
+    let picture = RgbImage::from_fn(side, side, |x, y| {
+        // The first four pixels spell the seed, so that no two are alike even after JPEG's rounding.
+        if y < 8 && x < 16 {
+            let bit = (seed >> (x / 8 + y / 4 * 2)) & 1;
+            return Rgb([if bit == 1 { 255 } else { 0 }; 3]);
+        }
+        let noise = random.next();
+        Rgb([
+            (noise & 255) as u8,
+            (noise >> 8 & 255) as u8,
+            (noise >> 16 & 255) as u8,
+        ])
+    });
+    let mut bytes = Cursor::new(Vec::new());
+    picture.write_to(&mut bytes, format).unwrap();
+    bytes.into_inner()
+}
+
+/// Numbers that look random and come again with the same seed (splitmix64).
+pub struct Random(u64);
+
+impl Random {
+    pub fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    pub fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        mixed ^ (mixed >> 31)
+    }
+
+    /// One of 0 to `below` - 1.
+    pub fn below(&mut self, below: u64) -> u64 {
+        self.next() % below
+    }
+}
