@@ -97,8 +97,11 @@ pub fn decide(slot: &mut SlotRecord, offer: &Offer) -> Decision {
 /// no reason to hurry.
 fn earliest(slot: &SlotRecord, offer: &Offer) -> Timestamp {
     let interval_over = match &slot.ledger {
-        // A last write in the future is a clock that was set back; it must not hold the slot for years.
-        Some(ledger) if ledger.at <= offer.now => ledger.at.after(offer.min_interval),
+        // A receipt may be later than the look that this offer comes from. One that is much later is a
+        // clock that was set back; it must not hold the slot for years.
+        Some(ledger) if ledger.at.since(offer.now) <= offer.min_interval => {
+            ledger.at.after(offer.min_interval)
+        }
         _ => offer.now,
     };
     let waiting = match slot.job.as_ref().map(|job| &job.state) {
@@ -240,6 +243,8 @@ mod tests {
     #[case(999_500, 1_009_500)]
     // Written long ago: at once.
     #[case(1, 1_000_000)]
+    // Written while the file was being looked at: the interval counts all the same.
+    #[case(1_000_500, 1_010_500)]
     // "Written in the future": the clock was set back, and the slot is not held for that.
     #[case(9_000_000, 1_000_000)]
     fn the_interval_counts_from_the_last_write(#[case] written: u64, #[case] due: u64) {

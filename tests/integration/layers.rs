@@ -143,26 +143,19 @@ fn names(target: &str) -> Vec<String> {
     let Some(group) = target.strip_prefix('{') else {
         return vec![target.to_owned()];
     };
-    let (mut names, mut name, mut depth, mut first) = (Vec::new(), String::new(), 0, true);
+    let (mut paths, mut depth) = (vec![String::new()], 0);
     for c in group.chars() {
         match c {
             '{' => depth += 1,
-            '}' if depth == 0 => break,
             '}' => depth -= 1,
-            ',' if depth == 0 => (first, name) = (true, String::new()),
-            c if first && (c.is_alphanumeric() || c == '_') => name.push(c),
-            c if first && !c.is_whitespace() => first = false,
-            _ => continue,
-        }
-        if depth == 0 && c == ',' {
-            continue;
-        }
-        if !first && !name.is_empty() {
-            names.push(std::mem::take(&mut name));
+            ',' if depth == 0 => paths.push(String::new()),
+            c if depth == 0 && !c.is_whitespace() => paths.last_mut().unwrap().push(c),
+            _ => {}
         }
     }
-    names.extend((!name.is_empty()).then_some(name));
-    names
+    let first = |path: &String| path.split("::").next().unwrap_or_default().to_owned();
+    let names = paths.iter().map(first);
+    names.filter(|name| !name.is_empty()).collect()
 }
 
 fn sources(folder: &Path) -> Vec<PathBuf> {

@@ -26,6 +26,23 @@ fn a_good_configuration_is_taken_up_without_losing_what_was_known() {
 }
 
 #[test]
+fn what_comes_after_a_reload_is_newer_than_all_before() {
+    let mut rig = Rig::started();
+    for version in 1..=5 {
+        rig.drop_file("B2.png", &png(version));
+        rig.expect("B2", &png(version));
+    }
+    for version in 6..=8 {
+        rig.daemon().signal(Signal::HUP);
+        rig.daemon_mut().wait_told("RELOADING=1");
+        rig.daemon_mut().wait_told("READY=1");
+        rig.drop_file("B2.png", &png(version));
+        rig.expect("B2", &png(version));
+    }
+    rig.finish(8);
+}
+
+#[test]
 fn a_wrong_configuration_is_told_with_its_line_and_the_old_one_stays() {
     let mut rig = Rig::started();
     let text = fs::read_to_string(rig.path("pixcell.yaml")).unwrap();
