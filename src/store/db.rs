@@ -113,8 +113,6 @@ pub struct Waiting {
     pub job: Job,
     /// Earliest time of the next call.
     pub due: Timestamp,
-    /// When the slot was last written.
-    pub last_write: Option<Timestamp>,
 }
 
 /// How many of each there are.
@@ -306,10 +304,41 @@ impl Store {
             epoch,
             wakers: Mutex::default(),
         }));
+        store.mend_queue()?;
         store.put_meta("schema", &SCHEMA)?;
         store.put_meta("epoch", &epoch)?;
         store.sync()?;
         Ok(store)
+    }
+
+    /// Puts the queue in step with the slots, which alone say what waits, and so reads every slot once.
+    fn mend_queue(&self) -> Result<()> {
+        let mut wanted = HashMap::new();
+        for entry in self.slots() {
+            let (address, slot) = entry?;
+            if let (Some(place), Ok(key)) = (queue_key(&address, &slot), slot_key(&address)) {
+                wanted.insert(place, key);
+            }
+        }
+        for entry in &self.0.queue {
+            let (place, key) = entry.map_err(|source| self.failed(source))?;
+            if wanted
+                .remove(place.as_ref())
+                .is_none_or(|wanted| key != wanted)
+            {
+                self.0
+                    .queue
+                    .remove(place)
+                    .map_err(|source| self.failed(source))?;
+            }
+        }
+        for (place, key) in wanted {
+            self.0
+                .queue
+                .insert(place, key)
+                .map_err(|source| self.failed(source))?;
+        }
+        Ok(())
     }
 
     /// Runs `work` on a thread where blocking is allowed.
@@ -395,36 +424,109 @@ impl Store {
     }
 
     /// Records a file whose content is not sent. The job that an earlier content of it waits with
-    /// goes: those bytes are no more.
+    /// goes: those bytes are no more. Returns other files that were for the same slot: one of them may
+    /// be the newest now, and each is to be looked at again.
     ///
     /// # Errors
     /// When sled fails or a record is damaged; nothing has changed then.
-    pub fn refuse(&self, key: &FileKey, record: &FileRecord) -> Result<()> {
-        self.write(|txn| {
+    pub fn refuse(&self, key: &FileKey, record: &FileRecord) -> Result<Vec<FileKey>> {
+        let dropped = self.write(|txn| {
             let before = txn.file(key)?.and_then(|file| file.slot);
+            let mut dropped = None;
             for address in before.iter().chain(&record.slot) {
-                txn.drop_job_of(address, key)?;
+                dropped = txn
+                    .drop_job_of(address, key)?
+                    .map(|_| address.clone())
+                    .or(dropped);
             }
-            txn.put_file(key, record)
+            txn.put_file(key, record)?;
+            Ok(dropped)
+        })?;
+        dropped.map_or(Ok(Vec::new()), |address| self.others(&address, key))
+    }
+
+    /// Records that a file cannot be read for now; its job stays, and it is looked at at every listing.
+    ///
+    /// # Errors
+    /// When sled fails; nothing has changed then.
+    pub fn set_unreadable(&self, key: &FileKey, record: &FileRecord) -> Result<()> {
+        let record = FileRecord {
+            fingerprint: Fingerprint::UNKNOWN,
+            ..record.clone()
+        };
+        self.write(|txn| txn.put_file(key, &record))
+    }
+
+    /// Records that a file's attributes changed and its content did not: that is no new arrival.
+    ///
+    /// # Errors
+    /// When sled fails or a record is damaged; nothing has changed then.
+    pub fn same_content(
+        &self,
+        key: &FileKey,
+        record: &FileRecord,
+        address: &SlotAddress,
+        hash: ContentHash,
+    ) -> Result<()> {
+        self.write(|txn| {
+            txn.put_file(key, record)?;
+            txn.slot(address, |slot| {
+                if let Some(job) = &mut slot.job
+                    && job.source == *key
+                    && job.hash == hash
+                {
+                    job.fingerprint = record.fingerprint;
+                }
+            })
         })
     }
 
     /// Forgets a file that is gone. Its waiting job goes, and the history says so; the ledger stays.
+    /// Returns other files that were for the same slot, as [`Self::refuse`] does.
     ///
     /// # Errors
     /// When sled fails or a record is damaged; nothing has changed then.
-    pub fn forget(&self, key: &FileKey, now: Timestamp) -> Result<()> {
-        self.write(|txn| {
+    pub fn forget(&self, key: &FileKey, now: Timestamp) -> Result<Vec<FileKey>> {
+        let dropped = self.write(|txn| {
             let Some(slot) = txn.file(key)?.map(|file| file.slot) else {
-                return Ok(());
+                return Ok(None);
             };
             txn.remove_file(key)?;
-            let Some(slot) = slot else { return Ok(()) };
+            let Some(slot) = slot else { return Ok(None) };
             match txn.drop_job_of(&slot, key)? {
-                Some(job) => txn.note(&event(&slot, &job, Done::SourceGone, now)),
-                None => Ok(()),
+                Some(job) => {
+                    txn.note(&event(&slot, &job, Done::SourceGone, now))?;
+                    Ok(Some(slot))
+                }
+                None => Ok(None),
             }
-        })
+        })?;
+        let Some(slot) = dropped else {
+            return Ok(Vec::new());
+        };
+        self.trim_history()?;
+        self.others(&slot, key)
+    }
+
+    /// Files beside `key` that were for this slot, to be read again whatever their times say.
+    fn others(&self, address: &SlotAddress, key: &FileKey) -> Result<Vec<FileKey>> {
+        // Most slots have one file for ever; only for the others all files are gone through.
+        if !self.slot(address)?.contested {
+            return Ok(Vec::new());
+        }
+        let mut others = Vec::new();
+        for entry in self.files() {
+            let (other, file) = entry?;
+            if other != *key && file.slot.as_ref() == Some(address) {
+                let file = FileRecord {
+                    fingerprint: Fingerprint::UNKNOWN,
+                    ..file
+                };
+                self.write(|txn| txn.put_file(&other, &file))?;
+                others.push(other);
+            }
+        }
+        Ok(others)
     }
 
     /// The job of `lane` that is due first.
@@ -443,15 +545,9 @@ impl Store {
             .unwrap_or_default();
         // A writer may have moved the job between the two reads; it has woken the lane as well.
         let current = queue_key(&address, &slot).is_some_and(|key| queue_entry == key);
-        let last_write = slot.ledger.as_ref().map(|ledger| ledger.at);
         match slot.job {
             Some(job) if current => match job.state {
-                JobState::Queued { due } => Ok(Some(Waiting {
-                    address,
-                    job,
-                    due,
-                    last_write,
-                })),
+                JobState::Queued { due } => Ok(Some(Waiting { address, job, due })),
                 _ => Ok(None),
             },
             _ => {
@@ -513,7 +609,8 @@ impl Store {
         self.sync()
     }
 
-    /// Puts `job` back in its lane, due later. `untouched` says that the call surely changed nothing.
+    /// Puts `job` back in its lane, due later. `untouched` says that a call was begun for it and surely
+    /// changed nothing.
     ///
     /// # Errors
     /// When sled fails or a record is damaged.
@@ -534,40 +631,50 @@ impl Store {
         })
     }
 
-    /// Parks `job`; the call surely changed nothing.
+    /// Parks `job`; `false` when a newer version has replaced it. `untouched` says that a call was begun
+    /// for it and surely changed nothing.
     ///
     /// # Errors
     /// When sled fails or a record is damaged.
-    pub fn park(&self, address: &SlotAddress, job: &Job, parked: &Parked) -> Result<()> {
-        self.write(|txn| {
+    pub fn park(
+        &self,
+        address: &SlotAddress,
+        job: &Job,
+        parked: &Parked,
+        untouched: bool,
+    ) -> Result<bool> {
+        let current = self.write(|txn| {
             let current = txn.slot(address, |slot| {
                 let current = slot.job_with(job.id).map(|job| {
                     job.state = JobState::Parked(parked.clone());
                 });
-                slot.not_written();
-                current
-            })?;
-            match current {
-                Some(()) => {
-                    let done = Done::Parked(parked.reason.clone());
-                    txn.note(&event(address, job, done, parked.at))
+                if untouched {
+                    slot.not_written();
                 }
-                None => Ok(()),
+                current.is_some()
+            })?;
+            if current {
+                let done = Done::Parked(parked.reason.clone());
+                txn.note(&event(address, job, done, parked.at))?;
             }
+            Ok(current)
         })?;
-        self.trim_history()
+        self.trim_history()?;
+        Ok(current)
     }
 
-    /// Sets `job` aside until its file has been looked at again; the call, if there was one, surely
-    /// changed nothing.
+    /// Sets `job` aside until its file has been looked at again. `untouched` says that a call was begun
+    /// for it and surely changed nothing.
     ///
     /// # Errors
     /// When sled fails or a record is damaged.
-    pub fn set_stale(&self, address: &SlotAddress, job: &Job) -> Result<()> {
+    pub fn set_stale(&self, address: &SlotAddress, job: &Job, untouched: bool) -> Result<()> {
         self.write(|txn| {
             let current = txn.slot(address, |slot| {
                 let current = slot.job_with(job.id).map(|job| job.state = JobState::Stale);
-                slot.not_written();
+                if untouched {
+                    slot.not_written();
+                }
                 current
             })?;
             // Whatever the file's times say, it is to be read again.
@@ -712,11 +819,6 @@ impl Store {
     /// How many jobs wait for their turn, in all lanes.
     pub fn queued(&self) -> usize {
         self.0.queue.len()
-    }
-
-    /// Whether no job waits for its turn.
-    pub fn queue_is_empty(&self) -> bool {
-        self.0.queue.is_empty()
     }
 
     /// Writes everything through to the disk. sled's own `flush` leaves the last step to a background
@@ -966,7 +1068,7 @@ mod tests {
                 Timestamp(3),
             )
             .unwrap();
-        assert!(store.queue_is_empty());
+        assert_eq!(store.queued(), 0);
         assert_eq!(store.slot(&place).unwrap().held(), Some(job.hash));
         let told: Vec<_> = store.history().map(|event| event.unwrap().done).collect();
         assert_eq!(
@@ -1017,7 +1119,7 @@ mod tests {
         assert_eq!(store.slot(&place).unwrap().job, None);
         assert_eq!(store.queued(), 1);
         store.forget(&file("c.png"), Timestamp(9)).unwrap();
-        assert!(store.queue_is_empty());
+        assert_eq!(store.queued(), 0);
         assert_eq!(
             store.history().next().unwrap().unwrap().done,
             Done::SourceGone
@@ -1048,7 +1150,7 @@ mod tests {
             at: Timestamp(4),
             until: Release::Person,
         };
-        store.park(&place, &job, &parked).unwrap();
+        assert!(store.park(&place, &job, &parked, true).unwrap());
         assert_eq!(
             store.totals().unwrap(),
             Totals {
@@ -1089,6 +1191,60 @@ mod tests {
         assert_eq!(store.epoch(), epoch + 1);
         let keys: Vec<_> = store.files().map(|file| file.unwrap().0).collect();
         assert_eq!(keys, [file("a.png")]);
+    }
+
+    #[test]
+    fn a_turn_without_a_call_settles_nothing_of_an_earlier_one() {
+        let (_dir, store) = store();
+        let (place, first, second) = (address("B2"), job(1, "a"), job(2, "b"));
+        offer(&store, &place, &first);
+        store.begin(&place, &first, Timestamp(1)).unwrap();
+        store
+            .written(&place, &first, &target(), None, Timestamp(2), Timestamp(2))
+            .unwrap();
+        offer(&store, &place, &second);
+        // Its answer is lost; the next turn finds the file changed before it calls.
+        store.begin(&place, &second, Timestamp(3)).unwrap();
+        store
+            .postpone(&place, &second, Timestamp(4), false)
+            .unwrap();
+        store.set_stale(&place, &second, false).unwrap();
+        assert_eq!(store.slot(&place).unwrap().held(), None);
+    }
+
+    #[test]
+    fn when_the_newest_of_several_files_goes_the_others_are_looked_at_again() {
+        let (_dir, store) = store();
+        let place = address("B2");
+        offer(&store, &place, &job(1, "a"));
+        let newer = Job {
+            source: file("b.png"),
+            ..job(2, "b")
+        };
+        let put = |slot: &mut SlotRecord| {
+            slot.job = Some(newer.clone());
+            slot.contested = true;
+        };
+        store
+            .take_image(&newer.source, &image(&newer, &place), &place, put)
+            .unwrap();
+        let others = store.forget(&newer.source, Timestamp(5)).unwrap();
+        assert_eq!(others, [file("a.png")]);
+        let again = store.file(&file("a.png")).unwrap().unwrap();
+        assert_eq!(again.fingerprint, Fingerprint::UNKNOWN);
+    }
+
+    #[test]
+    fn a_queue_out_of_step_is_mended_when_the_store_is_opened() {
+        let (dir, store) = store();
+        offer(&store, &address("B2"), &job(1, "a"));
+        store.0.queue.clear().unwrap();
+        store.0.queue.insert(b"Tok1\0nonsense", b"nothing").unwrap();
+        store.sync().unwrap();
+        drop(store);
+        let store = Store::open(&dir.path().join("db")).unwrap();
+        assert_eq!(store.queued(), 1);
+        assert_eq!(store.next(&lane()).unwrap().unwrap().job.id, 1);
     }
 
     #[test]

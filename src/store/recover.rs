@@ -170,7 +170,7 @@ mod tests {
         let opened = open(dir.path()).unwrap();
         let (aside, _) = opened.moved_aside.unwrap();
         assert!(aside.join("conf").exists());
-        assert!(opened.store.queue_is_empty());
+        assert_eq!(opened.store.queued(), 0);
     }
 
     #[test]
