@@ -2,6 +2,9 @@
 //! One binary, so that it links once; each test has a rig of its own, so that they run beside each
 //! other.
 
+// A test that cannot go on has failed, and unwrapping says so; helpers are tests, too.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
 mod support;
 
 mod integration {

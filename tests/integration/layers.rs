@@ -110,7 +110,7 @@ fn uses(module: &[String], code: &str) -> Vec<(usize, String, What)> {
         Regex::new(r"(?:^|[^\w:])(?:(crate|pixcell)\s*::|((?:super\s*::\s*)+))\s*(\{[^;]*\}|\w+)")
             .unwrap();
     let foreign =
-        Regex::new(r"(?m)(?:^|[^\w:])(?:::)?(\w+)\s*::|\b(?:use|extern crate)\s+(\w+)\s*[;,]")
+        Regex::new(r"(?m)(?:^|[^\w:])(?:::)?(\w+)::|\b(?:use|extern crate)\s+(\w+)\s*[;,]")
             .unwrap();
     let line = |at: usize| code[..at].matches('\n').count() + 1;
     let mut uses = Vec::new();

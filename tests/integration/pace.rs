@@ -54,33 +54,26 @@ fn a_slot_is_written_no_more_often_than_its_interval() {
     let start = Instant::now();
     let mut version = 0;
     // Rewritten without a pause for as long as three writes take, beside a token and the sheets.
-    while rig.writes() < 3 {
+    while rig.state().answers(0) < 2 + 3 {
         version += 1;
         rig.drop_file("B2.png", &png(version));
         rig.meanwhile(1, Duration::from_millis(5));
-        assert!(
-            start.elapsed() < crate::support::LIMIT,
-            "only {} writes",
-            rig.writes()
-        );
+        assert!(start.elapsed() < LIMIT, "{} writes only", rig.writes());
     }
     version += 1;
     rig.drop_file("B2.png", &png(version));
     rig.expect("B2", &png(version));
-    let calls = rig.write_records();
-    assert!(
-        calls
-            .iter()
-            .all(|call| call.outcome == Some(Outcome::Answered))
-    );
+    // A call whose file is rewritten while it is read is given up before its end.
+    let mut calls = rig.write_records();
+    calls.retain(|call| call.outcome == Some(Outcome::Answered));
     for pair in calls.windows(2) {
         let pause = Duration::from_millis(pair[1].started_ms - pair[0].ended_ms.unwrap());
         // The sandbox rounds both to the millisecond.
         assert!(pause + Duration::from_millis(2) >= INTERVAL, "{pause:?}");
     }
-    let most = start.elapsed().as_secs() as usize + 2;
+    let most = start.elapsed().as_secs() + 2;
     assert!(
-        calls.len() <= most,
+        calls.len() as u64 <= most,
         "{} writes of {version} versions",
         calls.len()
     );
@@ -115,11 +108,10 @@ fn an_interval_of_one_slot_holds_up_no_other() {
 fn one_document_has_one_call_in_flight_however_many_mappings_feed_it() {
     let mut rig = Rig::with(|plan| {
         plan.sandbox.latency = Duration::from_millis(5);
-        let mut more = Mapping::new(
-            "more",
-            "more",
-            "https://rig.feishu.cn/sheets/DocLobby?sheet=Q7PlXT",
-        );
+        // One names it by its wiki page, the other by its token.
+        plan.sandbox.documents[0].wiki_node = Some("WikiNodeLobby".into());
+        let wiki = "https://rig.feishu.cn/wiki/WikiNodeLobby?sheet=Q7PlXT";
+        let mut more = Mapping::new("more", "more", wiki);
         more.rules[0].1 = "K{cell}".into();
         more.rules[0].0 = "{cell:int}.png".into();
         plan.mappings.push(more);

@@ -21,8 +21,9 @@ fn a_restart_with_unchanged_files_makes_no_call_at_all() {
     // Three times: what the second start remembers must do for the third.
     for _ in 0..3 {
         rig.start();
-        rig.stop();
+        let ended = rig.stop();
         assert_eq!(rig.state().calls_by_endpoint, before);
+        assert!(!ended.stderr.contains("decision="), "read again: {ended}");
     }
     rig.start();
     rig.finish(20);

@@ -122,7 +122,7 @@ fn a_wrong_secret_is_exit_code_1_with_what_to_do() {
 
 #[test]
 fn a_signal_ends_a_pass_with_exit_code_1() {
-    let mut rig = Rig::new();
+    let rig = Rig::new();
     rig.hold_writes();
     rig.drop_file("B2.png", &png(1));
     rig.drop_file("B3.png", &png(2));

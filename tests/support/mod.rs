@@ -16,7 +16,7 @@ use std::time::Duration;
 pub use http::fetch_token;
 pub use pictures::{Random, jpeg, large_jpeg, png};
 pub use plan::{DOC, FOLDER, Mapping, Plan, SECRET, SHEET, document};
-pub use process::{Ended, Process};
+pub use process::Ended;
 pub use rig::{Rig, raw};
 pub use rustix::process::Signal;
 pub use source::code;

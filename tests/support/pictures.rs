@@ -47,6 +47,12 @@ impl Random {
         Self(seed)
     }
 
+    /// Another one every time.
+    pub fn any_seed() -> u64 {
+        use std::hash::{BuildHasher, RandomState};
+        RandomState::new().hash_one(0)
+    }
+
     pub fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut mixed = self.0;

@@ -156,7 +156,7 @@ impl Process {
                     }
                 }
                 Err(_) if !left.is_zero() && !self.err.closed() => {}
-                Err(_) => panic!("systemd was not told {what}, but {:?}", self.told),
+                Err(error) => panic!("systemd was told {:?}, not {what}: {error}", self.told),
             }
         }
     }

@@ -129,8 +129,7 @@ impl Rig {
 
     /// Drops a file into the folder: creates or overwrites, writes, closes.
     pub fn drop_file(&self, name: impl AsRef<OsStr>, bytes: &[u8]) {
-        let name = name.as_ref();
-        fs::write(self.file(name), bytes).unwrap_or_else(|error| panic!("{name:?}: {error}"));
+        fs::write(self.file(name), bytes).unwrap();
     }
 
     /// A file outside of the folder, on the same file system.
