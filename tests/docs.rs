@@ -1,5 +1,8 @@
 //! What the documents say of the repository is compared with it: paths, commands, configurations.
 
+// A test fails by panicking.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 

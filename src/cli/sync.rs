@@ -97,8 +97,7 @@ async fn count(mut events: Receiver<LaneEvent>, bar: ProgressBar) {
                 bar.set_position(written);
                 bar.set_message(source.path.to_string());
             }
-            Ok(_) => {}
-            Err(RecvError::Lagged(_)) => {}
+            Ok(_) | Err(RecvError::Lagged(_)) => {}
             Err(RecvError::Closed) => return,
         }
     }

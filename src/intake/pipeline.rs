@@ -84,7 +84,7 @@ pub async fn run(intake: Intake, stop: CancellationToken) -> Result<(), StoreErr
             task.start_look(due);
         }
         task.tell_digested();
-        let full = task.settle.len() >= WAITING_MOST;
+        let full = task.settle.held() >= WAITING_MOST;
         let sifting = task.sifting.values().sum::<u32>() >= SIFTING_MOST;
         let wake = task
             .settle

@@ -63,7 +63,7 @@ struct Entry {
 
 impl Settle {
     /// How many paths wait or are being looked at.
-    pub fn len(&self) -> usize {
+    pub fn held(&self) -> usize {
         self.waiting.len() + self.busy.len()
     }
 
@@ -278,7 +278,7 @@ mod tests {
         case.event("a", Hint::Closed, 100);
         assert_eq!(case.pop(100), Some(("a".to_owned(), 101)));
         case.done("a");
-        assert_eq!(case.settle.len(), 0);
+        assert_eq!(case.settle.held(), 0);
     }
 
     #[test]

@@ -225,7 +225,7 @@ impl Run {
                 LAST_CALLS
             };
             let intent = tokio::select! {
-                _ = self.tasks.drain(begun + most) => break,
+                () = self.tasks.drain(begun + most) => break,
                 Some(intent) = parts.intents.recv() => intent,
             };
             match (intent, &next) {
