@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 use super::Store;
-use super::db::StoreError;
+use super::error::StoreError;
 use super::record::Timestamp;
 
 /// How many damaged databases are kept for a look.
