@@ -10,7 +10,7 @@ use super::run::block_on;
 use crate::config::{SpreadsheetRef, SpreadsheetToken};
 use crate::feishu::{CallError, Client, find_sheet};
 use crate::placement::Route;
-use crate::service::{DaemonError, Setup};
+use crate::service::Setup;
 
 /// Checks the configuration.
 ///
@@ -51,11 +51,10 @@ pub fn run(common: &Common, args: &Check) -> Result<Exit, Failure> {
 }
 
 fn online(setup: &Setup, out: &mut impl Write) -> Result<Exit, Failure> {
-    let client = Client::new(&setup.config.feishu).map_err(DaemonError::from)?;
     let found = block_on(async {
         let mut found = Vec::new();
         for route in setup.routes.iter() {
-            found.push((route, look(&client, route).await));
+            found.push((route, look(&setup.client, route).await));
         }
         found
     })?;

@@ -6,8 +6,8 @@ use super::args::{Common, Status};
 use super::exit::{Exit, Failure};
 use super::load;
 use super::output;
-use crate::service::{Ask, Setup, Snapshot, ask, gather};
-use crate::store::{self, Lock};
+use crate::service::{Ask, DaemonError, Setup, Snapshot, ask, gather};
+use crate::store::{self, Lock, LockError};
 use crate::upload::LaneState;
 use crate::watch::FolderState;
 
@@ -53,10 +53,26 @@ fn snapshot(setup: &Setup) -> Result<Snapshot, Failure> {
         )
         .into());
     }
-    let daemon = crate::service::DaemonError::from;
-    let _lock = Lock::take(dir, "pixcell status").map_err(daemon)?;
-    let opened = store::open(dir).map_err(crate::service::DaemonError::from)?;
-    Ok(gather(&opened.store, &setup.routes).map_err(crate::service::DaemonError::from)?)
+    let _lock = match Lock::take(dir, "pixcell status") {
+        Err(LockError::Held(held)) => {
+            return Err(Failure {
+                exit: Exit::Held,
+                error: anyhow::anyhow!(
+                    "pixcell ({}) is starting or stopping; ask again in a moment",
+                    held.holder
+                ),
+            });
+        }
+        taken => taken.map_err(DaemonError::from)?,
+    };
+    let opened = store::open(dir).map_err(DaemonError::from)?;
+    if let Some((aside, why)) = &opened.moved_aside {
+        tracing::error!(
+            "the state was damaged ({why}) and was moved to {}",
+            aside.display()
+        );
+    }
+    Ok(gather(&opened.store, &setup.routes).map_err(DaemonError::from)?)
 }
 
 fn print(out: &mut impl Write, setup: &Setup, snapshot: &Snapshot) -> io::Result<()> {

@@ -36,20 +36,28 @@ pub fn run(common: &Common, args: &Sync) -> Result<Exit, Failure> {
         ready: &|| bar.set_message("sending"),
         left: &left,
     };
-    let (written, outcome) = block_on(async {
+    let outcome = block_on(async {
         let counted = tokio::spawn(count(events.subscribe(), bar.clone()));
         drop(events);
         let outcome = service::run(setup, parts).await;
-        (counted.await.unwrap_or(0), outcome)
+        // The bar's last picture; a panic in it is no reason to fail.
+        let _ = counted.await;
+        outcome
     })?;
     logging::set_bar(None);
     bar.finish_and_clear();
     let outcome = outcome?;
+    let written = outcome.written;
     let (snapshot, stopped) = (&outcome.left, outcome.ended == Ended::Stopped);
     let unreached = match &outcome.ended {
         Ended::Passed(stuck) => stuck.clone(),
         Ended::Stopped => Vec::new(),
     };
+    let refused: u64 = snapshot
+        .mappings
+        .iter()
+        .map(|mapping| mapping.rejected + mapping.held)
+        .sum();
     let mut out = io::stdout().lock();
     if args.json {
         let unreached: Vec<_> = unreached
@@ -59,7 +67,6 @@ pub fn run(common: &Common, args: &Sync) -> Result<Exit, Failure> {
         let told = json!({"written": written, "stopped": stopped, "unreached": unreached, "left": snapshot});
         writeln!(out, "{told:#}")?;
     } else {
-        let refused = snapshot.refused.len() as u64;
         writeln!(
             out,
             "{} written, {} parked, {refused} rejected or held, {} waiting",
@@ -74,14 +81,14 @@ pub fn run(common: &Common, args: &Sync) -> Result<Exit, Failure> {
     }
     Ok(if stopped || !unreached.is_empty() {
         Exit::Failed
-    } else if snapshot.totals.parked > 0 || !snapshot.refused.is_empty() {
+    } else if snapshot.totals.parked > 0 || refused > 0 {
         Exit::Left
     } else {
         Exit::Done
     })
 }
 
-async fn count(mut events: Receiver<LaneEvent>, bar: ProgressBar) -> u64 {
+async fn count(mut events: Receiver<LaneEvent>, bar: ProgressBar) {
     let mut written = 0;
     loop {
         match events.recv().await {
@@ -90,9 +97,8 @@ async fn count(mut events: Receiver<LaneEvent>, bar: ProgressBar) -> u64 {
                 bar.set_position(written);
                 bar.set_message(source.path.to_string());
             }
-            Ok(_) => {}
-            Err(RecvError::Lagged(missed)) => written += missed,
-            Err(RecvError::Closed) => return written,
+            Ok(_) | Err(RecvError::Lagged(_)) => {}
+            Err(RecvError::Closed) => return,
         }
     }
 }

@@ -160,6 +160,11 @@ fn status(section: &Section<'_>) -> Option<Status> {
         };
         return listen.problem(format!("{text:?} is no address to listen on"), help);
     };
+    section.notes.warning(
+        &section.path.key("listen"),
+        "this version does not serve the status over HTTP yet",
+        "nothing listens there; `pixcell status` asks the running daemon",
+    );
     Some(Status {
         listen: Some(address),
     })

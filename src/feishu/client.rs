@@ -194,8 +194,20 @@ impl Client {
             "sheets",
             "query",
         ]);
-        let (answer, _) = self.call(&Call::Get(url)).await?;
-        Ok(wire::sheets(&answer))
+        let (answer, log_id) = self.call(&Call::Get(url)).await?;
+        let sheets = wire::sheets(&answer);
+        if sheets.is_empty() {
+            // Every document has a sheet: this says nothing of where a picture can go.
+            return Err(CallError::Refused(Refusal {
+                class: Class::Busy,
+                status: 200,
+                code: None,
+                msg: "the answer lists no sheet".into(),
+                log_id,
+                wait: None,
+            }));
+        }
+        Ok(sheets)
     }
 
     /// The spreadsheet that hangs on a wiki node.
@@ -426,9 +438,9 @@ fn check_place(
 fn asked_wait(headers: &HeaderMap) -> Option<Duration> {
     let seconds = |name| header(headers, name)?.trim().parse::<f64>().ok();
     let named = seconds("x-ogw-ratelimit-reset").or_else(|| seconds("retry-after"))?;
-    Duration::try_from_secs_f64(named)
-        .ok()
-        .map(|wait| wait.min(LONGEST_WAIT))
+    let wait = Duration::try_from_secs_f64(named).ok()?;
+    // None at all would be an invitation to go on at full pace: then our own back-off holds.
+    (!wait.is_zero()).then(|| wait.min(LONGEST_WAIT))
 }
 
 fn header(headers: &HeaderMap, name: &str) -> Option<String> {
@@ -552,6 +564,7 @@ mod tests {
     #[case(&[("retry-after", "7")], Some(7.0))]
     #[case(&[("x-ogw-ratelimit-reset", "1e9")], Some(600.0))]
     #[case(&[("x-ogw-ratelimit-reset", "-1")], None)]
+    #[case(&[("x-ogw-ratelimit-reset", "0")], None)]
     #[case(&[("retry-after", "Wed, 21 Oct 2026 07:28:00 GMT")], None)]
     #[case(&[], None)]
     fn a_wait_is_read_from_the_headers(

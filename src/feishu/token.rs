@@ -41,7 +41,8 @@ pub(super) struct Tokens(Mutex<State>);
 struct State {
     serial: u64,
     current: Option<(Token, Instant)>,
-    refused_at: Option<Instant>,
+    /// The last token that was refused, and when.
+    refused: Option<(u64, Instant)>,
 }
 
 impl Tokens {
@@ -76,19 +77,23 @@ impl Tokens {
     /// `false` when that was tried just now, so that fetching again would only burn calls.
     pub async fn refuse(&self, token: &Token) -> bool {
         let mut state = self.0.lock().await;
-        if state
+        let replaced = state
             .current
             .as_ref()
-            .is_some_and(|(current, _)| current.serial != token.serial)
-        {
+            .is_some_and(|(current, _)| current.serial != token.serial);
+        let told = state
+            .refused
+            .is_some_and(|(serial, _)| serial >= token.serial);
+        if replaced || told {
+            // Others met the same refusal; what they were told holds for all.
             return true;
         }
         state.current = None;
         let now = Instant::now();
         let again = state
-            .refused_at
-            .is_some_and(|at| now.duration_since(at) < RETRY_SAME);
-        state.refused_at = Some(now);
+            .refused
+            .is_some_and(|(_, at)| now.duration_since(at) < RETRY_SAME);
+        state.refused = Some((token.serial, now));
         !again
     }
 }
@@ -130,6 +135,10 @@ mod tests {
         let (tokens, fetched) = (Tokens::default(), AtomicU32::new(0));
         let first = get(&tokens, &fetched, 7200).await;
         assert!(tokens.refuse(&first).await);
+        assert!(
+            tokens.refuse(&first).await,
+            "two lanes were refused at once"
+        );
         let second = get(&tokens, &fetched, 7200).await;
         assert!(
             tokens.refuse(&first).await,

@@ -45,6 +45,14 @@ pub enum Decision {
 
 /// Decides about `offer` and changes `slot` accordingly.
 pub fn decide(slot: &mut SlotRecord, offer: &Offer) -> Decision {
+    let known = [
+        slot.job.as_ref().map(|job| &job.source),
+        slot.ledger.as_ref().map(|ledger| &ledger.source),
+    ];
+    slot.contested |= known
+        .into_iter()
+        .flatten()
+        .any(|source| *source != offer.source);
     if slot.newest().is_some_and(|newest| offer.arrival < *newest) {
         return Decision::Superseded;
     }
@@ -188,6 +196,21 @@ mod tests {
         let mut slot = holding("a");
         decide(&mut slot, &offer(7, "a"));
         assert_eq!(decide(&mut slot, &offer(6, "old")), Decision::Superseded);
+    }
+
+    #[test]
+    fn a_slot_remembers_that_several_files_were_for_it() {
+        let mut slot = holding("a");
+        decide(&mut slot, &offer(2, "b"));
+        assert!(!slot.contested);
+        decide(
+            &mut slot,
+            &Offer {
+                source: file("b.png"),
+                ..offer(3, "c")
+            },
+        );
+        assert!(slot.contested);
     }
 
     #[test]

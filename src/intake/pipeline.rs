@@ -5,6 +5,8 @@
 //! events mark their folder for another listing.
 
 use std::collections::BTreeMap;
+use std::os::unix::fs::MetadataExt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -18,14 +20,16 @@ use super::decide::{Decision, Offer, decide};
 use super::read::{Looked, look};
 use super::settle::{Due, Settle};
 use crate::config::MappingName;
-use crate::placement::{Placement, RelPath, Route, SlotAddress};
+use crate::placement::{Placement, RelPath, Route, Routes, SlotAddress};
 use crate::store::{
     Arrival, FileKey, FileRecord, Fingerprint, Seen, Store, StoreError, Timestamp, Verdict,
 };
-use crate::watch::{Finding, Found};
+use crate::watch::{Candidate, Finding, Found, Hint, Ticks};
 
 /// Paths that may wait for a look.
 const WAITING_MOST: usize = 8192;
+/// Batches of listings that are compared with the store at a time.
+const SIFTING_MOST: u32 = 4;
 
 /// How many listings of each mapping have been taken in, with everything they found.
 pub type Digested = BTreeMap<MappingName, u64>;
@@ -35,8 +39,14 @@ pub type Digested = BTreeMap<MappingName, u64>;
 pub struct Intake {
     /// The store.
     pub store: Store,
-    /// From the watchers.
+    /// The configured mappings.
+    pub routes: Routes,
+    /// The run's ticks.
+    pub ticks: Arc<Ticks>,
+    /// Candidates from the watchers.
     pub findings: mpsc::Receiver<Finding>,
+    /// Listings from the watchers; each message is large, so few may wait.
+    pub listings: mpsc::Receiver<Finding>,
     /// Told after each listing.
     pub digested: watch::Sender<Digested>,
 }
@@ -46,44 +56,66 @@ pub struct Intake {
 /// # Errors
 /// When the store fails.
 pub async fn run(intake: Intake, stop: CancellationToken) -> Result<(), StoreError> {
-    let readers = std::thread::available_parallelism().map_or(2, |cores| cores.get().clamp(2, 4));
+    let cores = std::thread::available_parallelism().map_or(2, |cores| cores.get().clamp(2, 4));
+    // One more than a single mapping may take, so that a folder that hangs does not stop the others.
+    let (each, readers) = (cores, cores + 1);
+    let Intake {
+        store,
+        routes,
+        ticks,
+        mut findings,
+        mut listings,
+        digested,
+    } = intake;
     let mut task = Task {
-        store: intake.store,
-        digested: intake.digested,
+        context: Context { store, routes },
+        ticks,
+        digested,
         settle: Settle::default(),
         work: JoinSet::new(),
         looking: 0,
         sifting: BTreeMap::new(),
         listed: Vec::new(),
     };
-    let mut findings = intake.findings;
     loop {
         while task.looking < readers
-            && let Some(due) = task.settle.pop(Instant::now())
+            && let Some(due) = task.settle.pop(Instant::now(), each)
         {
             task.start_look(due);
         }
         task.tell_digested();
-        let full = task.settle.len() >= WAITING_MOST || task.sifting.values().sum::<u32>() >= 4;
-        let wake = task.settle.next_wake().filter(|_| task.looking < readers);
+        let full = task.settle.held() >= WAITING_MOST;
+        let sifting = task.sifting.values().sum::<u32>() >= SIFTING_MOST;
+        let wake = task
+            .settle
+            .next_wake(each)
+            .filter(|_| task.looking < readers);
         tokio::select! {
             () = stop.cancelled() => break,
-            finding = findings.recv(), if !full => match finding {
-                Some(finding) => task.take(finding),
-                None => break,
-            },
+            Some(finding) = findings.recv(), if !full => task.take(finding),
+            Some(finding) = listings.recv(), if !full && !sifting => task.take(finding),
             Some(done) = task.work.join_next() => task.finish(done)?,
             () = sleep_until(wake.unwrap_or_else(Instant::now)), if wake.is_some() => {}
         }
     }
+    // Whoever waits to hand over is let go before the last looks are waited for.
+    drop((findings, listings));
     while let Some(done) = task.work.join_next().await {
         task.finish(done)?;
     }
     Ok(())
 }
 
-struct Task {
+/// What looks need.
+#[derive(Clone)]
+struct Context {
     store: Store,
+    routes: Routes,
+}
+
+struct Task {
+    context: Context,
+    ticks: Arc<Ticks>,
     digested: watch::Sender<Digested>,
     settle: Settle,
     work: JoinSet<Result<Work, StoreError>>,
@@ -102,12 +134,22 @@ enum Work {
         differ: Vec<Due>,
     },
     /// Looked at one file.
-    Looked {
-        key: FileKey,
-        again: Option<Box<Due>>,
+    Looked { key: FileKey, next: Next },
+    /// Found known files that are no longer there.
+    Pruned {
+        route: Arc<Route>,
+        gone: Vec<RelPath>,
     },
-    /// Forgot files that are gone.
-    Pruned,
+}
+
+/// What a look leads to.
+enum Next {
+    /// Nothing.
+    Nothing,
+    /// The same file again, after a quiet time.
+    Again(Box<Due>),
+    /// Other files that were for the slot of one that is gone.
+    Others(Vec<Due>),
 }
 
 impl Task {
@@ -117,7 +159,7 @@ impl Task {
             Finding::Found { route, files, tick } => {
                 let mapping = route.mapping.name.clone();
                 *self.sifting.entry(mapping.clone()).or_default() += 1;
-                let store = self.store.clone();
+                let store = self.context.store.clone();
                 self.work.spawn_blocking(move || {
                     Ok(Work::Sifted {
                         mapping,
@@ -131,12 +173,12 @@ impl Task {
 
     fn start_look(&mut self, due: Due) {
         self.looking += 1;
-        let store = self.store.clone();
+        let context = self.context.clone();
         self.work.spawn_blocking(move || {
-            let again = look_and_record(&store, &due)?;
+            let next = look_and_record(&context, &due)?;
             Ok(Work::Looked {
                 key: due.key(),
-                again: again.map(Box::new),
+                next,
             })
         });
     }
@@ -161,14 +203,31 @@ impl Task {
                     *batches = batches.saturating_sub(1);
                 }
             }
-            Work::Looked { key, again } => {
+            Work::Looked { key, next } => {
                 self.looking -= 1;
                 self.settle.done(&key);
-                if let Some(again) = again {
-                    self.settle.again(*again, now);
+                match next {
+                    Next::Nothing => {}
+                    Next::Again(due) => self.settle.again(*due, now),
+                    Next::Others(others) => {
+                        for due in others {
+                            self.settle.observe_found(due, Duration::MAX, now);
+                        }
+                    }
                 }
             }
-            Work::Pruned => {}
+            Work::Pruned { route, gone } => {
+                for path in gone {
+                    let (route, tick) = (Arc::clone(&route), self.ticks.next());
+                    let candidate = Candidate {
+                        route,
+                        path,
+                        hint: Hint::Gone,
+                        tick,
+                    };
+                    self.settle.observe(candidate, now);
+                }
+            }
         }
         Ok(())
     }
@@ -188,10 +247,10 @@ impl Task {
             self.digested
                 .send_modify(|digested| *digested.entry(name).or_default() += 1);
             if whole {
-                let store = self.store.clone();
+                let store = self.context.store.clone();
                 self.work.spawn_blocking(move || {
-                    prune(&store, &route)?;
-                    Ok(Work::Pruned)
+                    let gone = gone(&store, &route)?;
+                    Ok(Work::Pruned { route, gone })
                 });
             }
         }
@@ -268,40 +327,49 @@ fn place(route: &Route, path: &RelPath) -> Place {
     }
 }
 
-/// Looks at one file and records what it means. Returns it when it is to be looked at again.
-fn look_and_record(store: &Store, due: &Due) -> Result<Option<Due>, StoreError> {
-    let (key, now) = (due.key(), Timestamp::now());
+/// Looks at one file and records what it means.
+fn look_and_record(context: &Context, due: &Due) -> Result<Next, StoreError> {
+    let (store, key, now) = (&context.store, due.key(), Timestamp::now());
     let mapping = &due.route.mapping;
     let place = place(&due.route, &due.path);
     let known = store.file(&key)?;
     if let Place::None = place {
-        if known.is_some() {
-            store.forget(&key, now)?;
-        }
-        return Ok(None);
+        return match known {
+            Some(_) => Ok(context.others(due, store.forget(&key, now)?)),
+            None => Ok(Next::Nothing),
+        };
     }
     let on_disk = mapping.folder.join(due.path.as_path()).symlink_metadata();
     let unchanged = |known: &FileRecord| {
-        known.slot.as_ref() == place.slot()
-            && on_disk
-                .as_ref()
-                .is_ok_and(|meta| Fingerprint::of(meta) == known.fingerprint)
+        let same = on_disk
+            .as_ref()
+            .is_ok_and(|meta| Fingerprint::of(meta) == known.fingerprint);
+        // An event says that something happened, and two changes can have one time.
+        let sure = due.found.is_some() || !is_racy(known);
+        same && sure && known.slot.as_ref() == place.slot()
     };
     if known.as_ref().is_some_and(unchanged) {
-        return Ok(None);
+        return Ok(Next::Nothing);
     }
-    let looked = look(&mapping.folder, &due.path, mapping.max_bytes, due.quiet_as);
+    // A malformed file that a recogniser trips over concerns that file alone.
+    let looked = catch_unwind(AssertUnwindSafe(|| {
+        look(&mapping.folder, &due.path, mapping.max_bytes, due.quiet_as)
+    }))
+    .unwrap_or_else(|_| {
+        Looked::Unreadable("looking at it failed inside pixcell; please report it".into())
+    });
     let refuse = |fingerprint, verdict, reason: String| {
-        refuse(
-            store,
-            &key,
-            known.as_ref(),
-            &place,
+        let refusal = Refusal {
+            key: &key,
+            known: known.as_ref(),
+            place: &place,
             fingerprint,
             verdict,
-            reason,
             now,
-        )
+        };
+        refusal.tell(&reason);
+        let others = store.refuse(&key, &refusal.record(reason))?;
+        Ok(context.others(due, others))
     };
     match (looked, &place) {
         (
@@ -312,12 +380,17 @@ fn look_and_record(store: &Store, due: &Due) -> Result<Option<Due>, StoreError> 
             },
             Place::Slot(address),
         ) => {
+            let seen = Seen::Image { hash, format };
             let record = FileRecord {
                 fingerprint,
                 slot: Some(address.clone()),
-                seen: Seen::Image { hash, format },
+                seen,
                 at: now,
             };
+            if known.is_some_and(|known| only_attributes_differ(&known, &record)) {
+                store.same_content(&key, &record, address, hash)?;
+                return Ok(Next::Nothing);
+            }
             let offer = Offer {
                 id: store.next_id()?,
                 hash,
@@ -330,9 +403,10 @@ fn look_and_record(store: &Store, due: &Due) -> Result<Option<Due>, StoreError> 
             };
             let decision = store.take_image(&key, &record, address, |slot| decide(slot, &offer))?;
             tell(&key, address, &offer, decision);
+            Ok(Next::Nothing)
         }
         (Looked::Image { fingerprint, .. }, Place::Unplaceable(reason)) => {
-            refuse(fingerprint, Verdict::Rejected, reason.clone())?;
+            refuse(fingerprint, Verdict::Rejected, reason.clone())
         }
         (
             Looked::Rejected {
@@ -340,37 +414,90 @@ fn look_and_record(store: &Store, due: &Due) -> Result<Option<Due>, StoreError> 
                 reason,
             },
             _,
-        ) => {
-            refuse(fingerprint, Verdict::Rejected, reason)?;
-        }
+        ) => refuse(fingerprint, Verdict::Rejected, reason),
         (
             Looked::Held {
                 fingerprint,
                 reason,
             },
             _,
-        ) => refuse(fingerprint, Verdict::Held, reason)?,
+        ) => refuse(fingerprint, Verdict::Held, reason),
+        (Looked::Unreadable(reason), _) => {
+            let (known, fingerprint) = (known.as_ref(), Fingerprint::UNKNOWN);
+            let verdict = Verdict::Held;
+            let refusal = Refusal {
+                key: &key,
+                known,
+                place: &place,
+                fingerprint,
+                verdict,
+                now,
+            };
+            refusal.tell(&reason);
+            store.set_unreadable(&key, &refusal.record(reason))?;
+            Ok(Next::Nothing)
+        }
         (Looked::Unsettled(fingerprint), _) => {
-            return Ok(Some(Due {
+            // A listing waits for one quiet time and not for a file that never rests.
+            let counted = due.counted && due.quiet_as.is_none();
+            let due = Due {
                 quiet_as: Some(fingerprint),
+                counted,
                 ..due.clone()
-            }));
+            };
+            Ok(Next::Again(Box::new(due)))
         }
         (Looked::Changed, _) => {
-            return Ok(Some(Due {
+            let due = Due {
                 quiet_as: None,
+                counted: false,
                 ..due.clone()
-            }));
+            };
+            Ok(Next::Again(Box::new(due)))
         }
-        (Looked::Gone | Looked::NoFile, _) => {
-            if known.is_some() {
-                debug!(mapping = %mapping.name, file = %due.path, "gone");
-                store.forget(&key, now)?;
-            }
+        (Looked::Gone | Looked::NoFile, _) if known.is_some() => {
+            debug!(mapping = %mapping.name, file = %due.path, "gone");
+            Ok(context.others(due, store.forget(&key, now)?))
         }
-        (Looked::Image { .. }, Place::None) => {}
+        (Looked::Gone | Looked::NoFile, _) | (Looked::Image { .. }, Place::None) => {
+            Ok(Next::Nothing)
+        }
     }
-    Ok(None)
+}
+
+impl Context {
+    /// Files that were for the slot of a file that is gone: the newest of them is the newest now.
+    fn others(&self, gone: &Due, keys: Vec<FileKey>) -> Next {
+        let others = keys.into_iter().filter_map(|FileKey { mapping, path }| {
+            let route = Arc::clone(self.routes.of(&mapping)?);
+            let meta = route.mapping.folder.join(path.as_path()).symlink_metadata();
+            let found = Some(meta.map_or(Fingerprint::UNKNOWN, |meta| Fingerprint::of(&meta)));
+            Some(Due {
+                route,
+                path,
+                tick: gone.tick,
+                found,
+                quiet_as: None,
+                counted: gone.counted,
+            })
+        });
+        Next::Others(others.collect())
+    }
+}
+
+/// Clocks of file systems are coarse (FAT: 2 s): a file that was looked at so soon after its last change
+/// may have changed again without its times telling.
+const COARSEST_CLOCK: Duration = Duration::from_secs(2);
+
+fn is_racy(known: &FileRecord) -> bool {
+    let changed = u64::try_from(known.fingerprint.ctime / 1_000_000).unwrap_or(0);
+    known.at.since(Timestamp(changed)) < COARSEST_CLOCK
+}
+
+/// The same bytes written at the same time, with another owner, mode or inode: no new arrival.
+fn only_attributes_differ(known: &FileRecord, now: &FileRecord) -> bool {
+    let written = |record: &FileRecord| (record.fingerprint.size, record.fingerprint.mtime);
+    known.seen == now.seen && known.slot == now.slot && written(known) == written(now)
 }
 
 fn arrival(store: &Store, due: &Due) -> Arrival {
@@ -405,61 +532,71 @@ fn tell(key: &FileKey, address: &SlotAddress, offer: &Offer, decision: Decision)
     }
 }
 
-#[allow(clippy::too_many_arguments)] // One call, whose every part is a different thing.
-fn refuse(
-    store: &Store,
-    key: &FileKey,
-    known: Option<&FileRecord>,
-    place: &Place,
+/// A file that is not sent as it is.
+struct Refusal<'a> {
+    key: &'a FileKey,
+    known: Option<&'a FileRecord>,
+    place: &'a Place,
     fingerprint: Fingerprint,
     verdict: Verdict,
-    reason: String,
     now: Timestamp,
-) -> Result<(), StoreError> {
-    let seen = Seen::Refused { verdict, reason };
-    let FileKey { mapping, path } = key;
-    // Once per cause: a file that grows slowly is looked at often.
-    let told = known.is_some_and(|known| match (&known.seen, verdict) {
-        (
-            Seen::Refused {
-                verdict: before, ..
+}
+
+impl Refusal<'_> {
+    fn record(&self, reason: String) -> FileRecord {
+        FileRecord {
+            fingerprint: self.fingerprint,
+            slot: self.place.slot().cloned(),
+            seen: Seen::Refused {
+                verdict: self.verdict,
+                reason,
             },
-            Verdict::Held,
-        ) => *before == Verdict::Held,
-        (before, Verdict::Rejected) => *before == seen,
-        _ => false,
-    });
-    if let Seen::Refused { reason, .. } = &seen
-        && !told
-    {
-        let slot = place
+            at: self.now,
+        }
+    }
+
+    /// Once per cause: a file that grows slowly is looked at often.
+    fn tell(&self, reason: &str) {
+        let before = self.known.map(|known| &known.seen);
+        let told = match (before, self.verdict) {
+            (Some(Seen::Refused { verdict, .. }), Verdict::Held) => *verdict == Verdict::Held,
+            (Some(Seen::Refused { reason: before, .. }), Verdict::Rejected) => before == reason,
+            _ => false,
+        };
+        if told {
+            return;
+        }
+        let FileKey { mapping, path } = self.key;
+        let slot = self
+            .place
             .slot()
             .map(|address| address.slot.to_string())
             .unwrap_or_default();
-        match verdict {
+        match self.verdict {
             Verdict::Rejected => warn!(%mapping, file = %path, slot, "rejected: {reason}"),
             Verdict::Held => info!(%mapping, file = %path, slot, "held until it changes: {reason}"),
         }
     }
-    let record = FileRecord {
-        fingerprint,
-        slot: place.slot().cloned(),
-        seen,
-        at: now,
-    };
-    store.refuse(key, &record)
 }
 
-/// Forgets files that a whole listing did not find. Without its folder nothing is forgotten: an
-/// unmounted disk is not a deletion.
-fn prune(store: &Store, route: &Route) -> Result<(), StoreError> {
+/// Known files that a whole listing did not find. Only those of the file system that the folder is on
+/// now: an unmounted disk is not a deletion.
+fn gone(store: &Store, route: &Route) -> Result<Vec<RelPath>, StoreError> {
     let mapping = &route.mapping;
+    let Ok(device) = std::fs::metadata(&mapping.folder).map(|meta| meta.dev()) else {
+        return Ok(Vec::new());
+    };
+    let is_gone = |path: &RelPath| {
+        let found = mapping.folder.join(path.as_path()).symlink_metadata();
+        matches!(found, Err(error) if error.kind() == std::io::ErrorKind::NotFound)
+    };
+    let mut gone = Vec::new();
     for entry in store.files_of(&mapping.name) {
-        let (key, _) = entry?;
-        let gone = |path: &std::path::Path| matches!(path.symlink_metadata(), Err(error) if error.kind() == std::io::ErrorKind::NotFound);
-        if gone(&mapping.folder.join(key.path.as_path())) && mapping.folder.is_dir() {
-            store.forget(&key, Timestamp::now())?;
+        let (FileKey { path, .. }, file) = entry?;
+        let ours = file.fingerprint.device == device || file.fingerprint == Fingerprint::UNKNOWN;
+        if ours && is_gone(&path) {
+            gone.push(path);
         }
     }
-    Ok(())
+    Ok(gone)
 }

@@ -44,13 +44,15 @@ pub enum Looked {
         /// For people.
         reason: String,
     },
-    /// Not complete, or not readable now.
+    /// Not complete.
     Held {
         /// The file.
         fingerprint: Fingerprint,
         /// For people.
         reason: String,
     },
+    /// It cannot be read for now; for people, why. Says nothing of its content.
+    Unreadable(String),
     /// There is no file of that name.
     Gone,
     /// A folder, link, socket or device: nothing of ours.
@@ -99,23 +101,23 @@ pub fn look(
     quiet_as: Option<Fingerprint>,
 ) -> Looked {
     // Opening a device or a pipe can have effects; a name that is none of ours is not opened.
-    let named = match folder.join(path.as_path()).symlink_metadata() {
+    match folder.join(path.as_path()).symlink_metadata() {
         Ok(meta) if !meta.is_file() => return Looked::NoFile,
-        Ok(meta) => Fingerprint::of(&meta),
-        Err(error) => return cannot(&error, Fingerprint::UNKNOWN),
-    };
+        Ok(_) => {}
+        Err(error) => return cannot(&error),
+    }
     let mut file = match open_beneath(folder, path) {
         Ok(file) => file,
-        Err(error) => return cannot(&error, named),
+        Err(error) => return cannot(&error),
     };
     let before = match file.metadata() {
         Ok(meta) if !meta.is_file() => return Looked::NoFile,
         Ok(meta) => Fingerprint::of(&meta),
-        Err(error) => return cannot(&error, named),
+        Err(error) => return cannot(&error),
     };
     let found = match examine(&mut file, before, max_bytes, quiet_as) {
         Ok(found) => found,
-        Err(error) => return cannot(&error, before),
+        Err(error) => return cannot(&error),
     };
     // The descriptor for changes of content, the name for a replacement.
     let after = file.metadata().map(|meta| Fingerprint::of(&meta));
@@ -126,20 +128,16 @@ pub fn look(
     }
 }
 
-fn cannot(error: &io::Error, fingerprint: Fingerprint) -> Looked {
+fn cannot(error: &io::Error) -> Looked {
     match error.kind() {
         ErrorKind::NotFound | ErrorKind::StaleNetworkFileHandle => Looked::Gone,
         ErrorKind::NotADirectory | ErrorKind::CrossesDevices => Looked::NoFile,
         // A link: NOFOLLOW and NO_SYMLINKS answer this, and so does a real loop.
         _ if error.raw_os_error() == Some(Errno::LOOP.raw_os_error()) => Looked::NoFile,
-        ErrorKind::PermissionDenied => Looked::Held {
-            fingerprint,
-            reason: "it may not be read; give pixcell's user permission to read it".into(),
-        },
-        _ => Looked::Held {
-            fingerprint,
-            reason: format!("it cannot be read: {error}"),
-        },
+        ErrorKind::PermissionDenied => Looked::Unreadable(
+            "it may not be read; give pixcell's user permission to read it".into(),
+        ),
+        _ => Looked::Unreadable(format!("it cannot be read: {error}")),
     }
 }
 
@@ -393,12 +391,11 @@ mod tests {
     }
 
     #[test]
-    fn an_unreadable_file_is_held_with_advice() {
+    fn an_unreadable_file_comes_with_advice() {
         if rustix::process::geteuid().is_root() {
-            // Root reads everything; the way the system's answer is taken is tested below.
-            let denied = io::Error::from(ErrorKind::PermissionDenied);
-            let Looked::Held { reason, .. } = cannot(&denied, Fingerprint::UNKNOWN) else {
-                panic!("not held")
+            // Root reads everything; the way the system's answer is taken is tested all the same.
+            let Looked::Unreadable(reason) = cannot(&ErrorKind::PermissionDenied.into()) else {
+                panic!("readable")
             };
             assert!(reason.contains("permission"), "{reason}");
             return;
@@ -406,6 +403,6 @@ mod tests {
         let folder = folder_with("a.png", &picture(ImageFormat::Png));
         let file = folder.path().join("a.png");
         fs::set_permissions(&file, fs::Permissions::from_mode(0o000)).unwrap();
-        assert!(matches!(look_at(&folder, "a.png"), Looked::Held { .. }));
+        assert!(matches!(look_at(&folder, "a.png"), Looked::Unreadable(_)));
     }
 }

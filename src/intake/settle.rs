@@ -63,13 +63,8 @@ struct Entry {
 
 impl Settle {
     /// How many paths wait or are being looked at.
-    pub fn len(&self) -> usize {
+    pub fn held(&self) -> usize {
         self.waiting.len() + self.busy.len()
-    }
-
-    /// Whether nothing waits and nothing is being looked at.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
     }
 
     /// Takes an event.
@@ -108,26 +103,30 @@ impl Settle {
     fn insert(&mut self, due: Due, wait: Duration, now: Instant) {
         let key = due.key();
         let longest = due.route.mapping.watch.settle * LONGEST_FACTOR;
-        let (due, latest) = match self.waiting.remove(&key) {
+        let (due, at, latest) = match self.waiting.remove(&key) {
             Some(old) => {
                 self.order.remove(&(old.at, key.clone()));
-                (merge(old.due, due), old.latest)
+                // A listing that sees what is waited for to stay as it is brings no news.
+                let no_news = due.found.is_some() && due.found == old.due.quiet_as;
+                let at = if no_news { old.at } else { now + wait };
+                (merge(old.due, due), at, old.latest)
             }
-            None => (due, now + longest),
+            None => (due, now + wait, now + longest),
         };
-        let at = (now + wait).min(latest);
+        let at = at.min(latest);
         self.order.insert((at, key.clone()));
         self.waiting.insert(key, Entry { due, at, latest });
     }
 
     /// The next path whose time has come and that is not being looked at; it counts as being looked at
-    /// until [`Self::done`].
-    pub fn pop(&mut self, now: Instant) -> Option<Due> {
+    /// until [`Self::done`]. At most `each` paths of one mapping are looked at together, so that a folder
+    /// that hangs leaves readers for the others.
+    pub fn pop(&mut self, now: Instant, each: usize) -> Option<Due> {
         let ready = self
             .order
             .iter()
             .take_while(|(at, _)| *at <= now)
-            .find(|(_, key)| !self.busy.contains_key(key))?
+            .find(|(_, key)| self.is_free(key, each))?
             .clone();
         self.order.remove(&ready);
         let entry = self.waiting.remove(&ready.1)?;
@@ -140,12 +139,22 @@ impl Settle {
         self.busy.remove(key);
     }
 
-    /// When the next path is due. A path that is being looked at is due again when that is done.
-    pub fn next_wake(&self) -> Option<Instant> {
+    /// When the next path is due. A path that has to wait for a reader is due when one is done.
+    pub fn next_wake(&self, each: usize) -> Option<Instant> {
         self.order
             .iter()
-            .find(|(_, key)| !self.busy.contains_key(key))
+            .find(|(_, key)| self.is_free(key, each))
             .map(|(at, _)| *at)
+    }
+
+    fn is_free(&self, key: &FileKey, each: usize) -> bool {
+        // As many as there are readers at most.
+        let ours = self
+            .busy
+            .keys()
+            .filter(|busy| busy.mapping == key.mapping)
+            .count();
+        ours < each && !self.busy.contains_key(key)
     }
 
     /// Whether a path of this mapping that a listing found still waits or is being looked at.
@@ -163,6 +172,7 @@ impl Settle {
 fn merge(old: Due, new: Due) -> Due {
     let counted = old.counted || new.counted;
     match (old.found, new.found) {
+        (_, Some(found)) if old.quiet_as == Some(found) => Due { counted, ..old },
         (None, Some(_)) => Due {
             counted,
             quiet_as: None,
@@ -180,6 +190,9 @@ mod tests {
 
     /// The fixture's quiet time.
     const SETTLE: Duration = Duration::from_millis(500);
+
+    /// Looks at a time for one mapping.
+    const EACH: usize = 2;
 
     struct Case {
         settle: Settle,
@@ -232,7 +245,7 @@ mod tests {
         }
 
         fn pop(&mut self, ms: u64) -> Option<(String, u64)> {
-            let due = self.settle.pop(self.at(ms))?;
+            let due = self.settle.pop(self.at(ms), EACH)?;
             Some((due.path.to_string(), due.tick))
         }
 
@@ -252,7 +265,7 @@ mod tests {
         case.event("b", Hint::Closed, 0);
         assert_eq!(case.pop(0), Some(("b".to_owned(), 2)));
         assert_eq!(case.pop(499), None);
-        assert_eq!(case.settle.next_wake(), Some(case.at(500)));
+        assert_eq!(case.settle.next_wake(EACH), Some(case.at(500)));
         assert_eq!(case.pop(500), Some(("a".to_owned(), 1)));
     }
 
@@ -265,7 +278,7 @@ mod tests {
         case.event("a", Hint::Closed, 100);
         assert_eq!(case.pop(100), Some(("a".to_owned(), 101)));
         case.done("a");
-        assert!(case.settle.is_empty());
+        assert_eq!(case.settle.held(), 0);
     }
 
     #[test]
@@ -295,9 +308,21 @@ mod tests {
         assert_eq!(case.pop(0), Some(("a".to_owned(), 1)));
         case.event("a", Hint::Closed, 1);
         assert_eq!(case.pop(1), None);
-        assert_eq!(case.settle.next_wake(), None);
+        assert_eq!(case.settle.next_wake(EACH), None);
         case.done("a");
         assert_eq!(case.pop(1), Some(("a".to_owned(), 2)));
+    }
+
+    #[test]
+    fn one_mapping_does_not_take_all_readers() {
+        let mut case = Case::new();
+        for name in ["a", "b", "c"] {
+            case.event(name, Hint::Closed, 0);
+        }
+        assert!(case.pop(0).is_some() && case.pop(0).is_some());
+        assert_eq!((case.pop(0), case.settle.next_wake(EACH)), (None, None));
+        case.done("a");
+        assert_eq!(case.pop(0), Some(("c".to_owned(), 3)));
     }
 
     #[test]
@@ -311,6 +336,25 @@ mod tests {
         assert!(case.settle.awaits(&name));
         case.done("a");
         assert!(!case.settle.awaits(&name));
+    }
+
+    #[test]
+    fn a_listing_does_not_disturb_a_file_that_settles() {
+        let mut case = Case::new();
+        case.found("a", 60_000, 0);
+        let due = case.settle.pop(case.at(0), EACH).unwrap();
+        case.settle.done(&due.key());
+        case.settle.again(
+            Due {
+                quiet_as: due.found,
+                ..due
+            },
+            case.at(0),
+        );
+        case.found("a", 60_000, 200);
+        assert_eq!(case.pop(499), None);
+        let looked = case.settle.pop(case.at(500), EACH).unwrap();
+        assert_eq!(looked.quiet_as, Some(Fingerprint::UNKNOWN));
     }
 
     #[test]

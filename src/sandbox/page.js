@@ -89,7 +89,7 @@ function fill(td, key, name, cell) {
   }
   const button = make("button");
   button.type = "button";
-  button.title = `${name}: ${cell.name}`;
+  button.title = `${name}: ${cell.name}, revision ${cell.revision}`;
   button.addEventListener("click", () => openViewer(key, name, cell));
   const picture = make("img");
   picture.alt = "";
@@ -98,7 +98,7 @@ function fill(td, key, name, cell) {
   // A format that the browser cannot show, or bytes that made room.
   picture.addEventListener("error", () => picture.replaceWith(plain(cell)));
   picture.src = source(key, name, cell);
-  button.append(picture, make("span", "name", cell.name));
+  button.append(picture, make("span", "name", cell.name), make("span", "revision", `r${cell.revision}`));
   td.append(button);
 }
 

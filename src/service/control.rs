@@ -13,7 +13,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
-use tracing::debug;
+use tracing::{debug, warn};
 
 use super::status::Snapshot;
 
@@ -21,6 +21,8 @@ use super::status::Snapshot;
 const QUESTION_MOST: u64 = 64 * 1024;
 const CALLERS_MOST: usize = 8;
 const PATIENCE: Duration = Duration::from_secs(10);
+/// Before the next caller is taken when one could not be.
+const AFTER_FAILURE: Duration = Duration::from_secs(1);
 
 /// What can be asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -67,27 +69,29 @@ pub fn listen(state_dir: &Path) -> io::Result<UnixListener> {
     Ok(listener)
 }
 
-/// Answers until `stop`.
-///
-/// # Errors
-/// When the socket fails.
+/// Answers until `stop`. A caller that cannot be served is none of the others' concern.
 pub async fn serve<F>(
     listener: UnixListener,
     answer: impl Fn(Ask) -> F + Send + Sync + 'static,
     stop: CancellationToken,
-) -> io::Result<()>
-where
+) where
     F: Future<Output = Option<Snapshot>> + Send,
 {
     let answer = Arc::new(answer);
     let seats = Arc::new(Semaphore::new(CALLERS_MOST));
-    loop {
-        let Ok(seat) = Arc::clone(&seats).acquire_owned().await else {
-            return Ok(());
+    while let Ok(seat) = Arc::clone(&seats).acquire_owned().await {
+        let accepted = tokio::select! {
+            () = stop.cancelled() => return,
+            accepted = listener.accept() => accepted,
         };
-        let stream = tokio::select! {
-            () = stop.cancelled() => return Ok(()),
-            accepted = listener.accept() => accepted?.0,
+        let stream = match accepted {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                // Out of descriptors, mostly: it passes, and trying at once would only burn time.
+                warn!("control socket: {error}");
+                tokio::time::sleep(AFTER_FAILURE).await;
+                continue;
+            }
         };
         let answer = Arc::clone(&answer);
         // Bounded by its seat and its time limit; its failure is the caller's alone.

@@ -4,6 +4,7 @@
 mod control;
 mod daemon;
 mod ready;
+mod run;
 mod signals;
 mod status;
 mod supervisor;

@@ -34,8 +34,10 @@ pub fn intents() -> io::Result<mpsc::Receiver<Intent>> {
                     SIGUSR1 => Intent::Rescan,
                     _ => Intent::Stop,
                 };
-                // Full: whoever sends signals faster than they are taken loses some.
-                let _ = sender.try_send(intent);
+                // Waits for a slow reader: none is lost, a wish to stop least of all.
+                if sender.blocking_send(intent).is_err() {
+                    return;
+                }
             }
         })?;
     Ok(intents)

@@ -8,7 +8,7 @@
 //! | `history` | sequence | [`Event`]; the newest [`HISTORY_MOST`] |
 //! | `meta` | name | schema version, epoch, configuration |
 //!
-//! A slot's record and its queue entry change together, in one transaction, here and nowhere else.
+//! Records that must change together change in one transaction (`txn`).
 //! Every method blocks; on the async runtime use [`Store::call`].
 
 use std::collections::HashMap;
@@ -19,18 +19,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use sled::transaction::{
-    ConflictableTransactionError, ConflictableTransactionResult, TransactionError,
-    TransactionalTree,
-};
+use sled::transaction::{ConflictableTransactionResult, TransactionError};
 use sled::{Db, Transactional, Tree};
 use tokio::sync::Notify;
 
 use super::envelope::{self, Damage};
+use super::error::StoreError;
 use super::record::{
     Done, Event, FileKey, FileRecord, Fingerprint, Job, JobState, Parked, Release, Seen,
     SlotRecord, Target, Timestamp,
 };
+use super::txn::{Abort, Txn, file_key, lane_prefix, parse_file_key, queue_key, slot_key};
 use crate::blocking::off_runtime;
 use crate::config::{MappingName, SpreadsheetRef};
 use crate::image::ContentHash;
@@ -42,48 +41,6 @@ const CACHE_BYTES: u64 = 8 * 1024 * 1024;
 const HISTORY_MOST: usize = 10_000;
 /// Grows when the trees or keys change.
 pub(super) const SCHEMA: u32 = 1;
-
-/// What went wrong with the store.
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {
-    /// The disk or sled failed.
-    #[error("the store in {} failed: {source}; check the disk's space and health", dir.display())]
-    Sled {
-        /// The database's folder.
-        dir: PathBuf,
-        /// What sled said.
-        source: sled::Error,
-    },
-    /// The operating system refused to write through to the disk.
-    #[error("the store in {} could not be written through to disk: {source}", dir.display())]
-    Sync {
-        /// The database's folder.
-        dir: PathBuf,
-        /// What the system said.
-        source: std::io::Error,
-    },
-    /// A record does not prove itself.
-    #[error("a record of `{tree}` in {} is damaged: {damage}; it is rebuilt at the next start", dir.display())]
-    Damaged {
-        /// The database's folder.
-        dir: PathBuf,
-        /// The tree.
-        tree: &'static str,
-        /// In which way.
-        damage: Damage,
-    },
-    /// A newer pixcell wrote this.
-    #[error(
-        "the state in {} has schema version {found}, this pixcell knows {SCHEMA}; start the newer version, or move the directory away (the cells are then compared afresh)",
-        dir.display()
-    )]
-    Newer {
-        /// The database's folder.
-        dir: PathBuf,
-        /// Its version.
-        found: u32,
-    },
-}
 
 /// The store. Cheap to clone.
 #[derive(Clone)]
@@ -113,8 +70,6 @@ pub struct Waiting {
     pub job: Job,
     /// Earliest time of the next call.
     pub due: Timestamp,
-    /// When the slot was last written.
-    pub last_write: Option<Timestamp>,
 }
 
 /// How many of each there are.
@@ -144,126 +99,6 @@ impl Totals {
 }
 
 type Result<T> = std::result::Result<T, StoreError>;
-/// Why a transaction was given up.
-type Abort = ConflictableTransactionError<(&'static str, Damage)>;
-
-/// The trees within one transaction.
-struct Txn<'a> {
-    files: &'a TransactionalTree,
-    slots: &'a TransactionalTree,
-    queue: &'a TransactionalTree,
-    history: &'a TransactionalTree,
-    sequence: u64,
-}
-
-impl Txn<'_> {
-    fn put<T: Serialize>(&self, tree: &TransactionalTree, key: &[u8], record: &T) -> Sealed {
-        tree.insert(key, seal(key, self.sequence, record)?)?;
-        Ok(())
-    }
-
-    fn file(&self, key: &FileKey) -> std::result::Result<Option<FileRecord>, Abort> {
-        get("files", self.files, &file_key(key))
-    }
-
-    fn put_file(&self, key: &FileKey, record: &FileRecord) -> Sealed {
-        self.put(self.files, &file_key(key), record)
-    }
-
-    fn remove_file(&self, key: &FileKey) -> Sealed {
-        self.files.remove(file_key(key))?;
-        Ok(())
-    }
-
-    /// Changes a slot's record and its queue entry together.
-    fn slot<R>(
-        &self,
-        address: &SlotAddress,
-        change: impl FnOnce(&mut SlotRecord) -> R,
-    ) -> std::result::Result<R, Abort> {
-        let key = slot_key(address)?;
-        let mut record: SlotRecord = get("slots", self.slots, &key)?.unwrap_or_default();
-        let before = record.clone();
-        let answer = change(&mut record);
-        if record != before {
-            let (old, new) = (queue_key(address, &before), queue_key(address, &record));
-            if old != new {
-                if let Some(old) = old {
-                    self.queue.remove(old)?;
-                }
-                if let Some(new) = new {
-                    self.queue.insert(new, key.as_slice())?;
-                }
-            }
-            self.put(self.slots, &key, &record)?;
-        }
-        Ok(answer)
-    }
-
-    fn note(&self, event: &Event) -> Sealed {
-        self.put(self.history, &self.sequence.to_be_bytes(), event)
-    }
-
-    /// Drops the job that `source` waits with, if it is the slot's job.
-    fn drop_job_of(
-        &self,
-        address: &SlotAddress,
-        source: &FileKey,
-    ) -> std::result::Result<Option<Job>, Abort> {
-        self.slot(address, |slot| {
-            slot.job.take_if(|job| job.source == *source)
-        })
-    }
-}
-
-fn get<T: DeserializeOwned>(
-    name: &'static str,
-    tree: &TransactionalTree,
-    key: &[u8],
-) -> std::result::Result<Option<T>, Abort> {
-    let Some(sealed) = tree.get(key)? else {
-        return Ok(None);
-    };
-    let record = envelope::unseal(key, &sealed)
-        .map_err(|damage| ConflictableTransactionError::Abort((name, damage)))?;
-    Ok(Some(record))
-}
-
-type Sealed = std::result::Result<(), Abort>;
-
-fn seal<T: Serialize>(
-    key: &[u8],
-    sequence: u64,
-    record: &T,
-) -> std::result::Result<Vec<u8>, Abort> {
-    // Our records hold nothing that postcard cannot encode; were it otherwise, nothing is written.
-    envelope::seal(key, sequence, record)
-        .map_err(|_| ConflictableTransactionError::Abort(("record", Damage::Content)))
-}
-
-fn file_key(key: &FileKey) -> Vec<u8> {
-    [key.mapping.as_str().as_bytes(), &[0], key.path.as_bytes()].concat()
-}
-
-fn slot_key(address: &SlotAddress) -> std::result::Result<Vec<u8>, Abort> {
-    postcard::to_stdvec(address)
-        .map_err(|_| ConflictableTransactionError::Abort(("slots", Damage::Content)))
-}
-
-fn lane_prefix(lane: &SpreadsheetRef) -> Vec<u8> {
-    [lane.to_string().as_bytes(), &[0]].concat()
-}
-
-/// The queue entry that a slot's record asks for.
-fn queue_key(address: &SlotAddress, slot: &SlotRecord) -> Option<Vec<u8>> {
-    let job = slot.job.as_ref()?;
-    let JobState::Queued { due } = job.state else {
-        return None;
-    };
-    let lane = lane_prefix(&address.spreadsheet);
-    Some([lane.as_slice(), &due.0.to_be_bytes(), &job.id.to_be_bytes()].concat())
-}
-
 impl Store {
     /// Opens or creates the database in `dir`. [`super::open`] is the way in: it takes care of damage.
     pub(super) fn open(dir: &Path) -> Result<Self> {
@@ -306,10 +141,41 @@ impl Store {
             epoch,
             wakers: Mutex::default(),
         }));
+        store.mend_queue()?;
         store.put_meta("schema", &SCHEMA)?;
         store.put_meta("epoch", &epoch)?;
         store.sync()?;
         Ok(store)
+    }
+
+    /// Puts the queue in step with the slots, which alone say what waits, and so reads every slot once.
+    fn mend_queue(&self) -> Result<()> {
+        let mut wanted = HashMap::new();
+        for entry in self.slots() {
+            let (address, slot) = entry?;
+            if let (Some(place), Ok(key)) = (queue_key(&address, &slot), slot_key(&address)) {
+                wanted.insert(place, key);
+            }
+        }
+        for entry in &self.0.queue {
+            let (place, key) = entry.map_err(|source| self.failed(source))?;
+            if wanted
+                .remove(place.as_ref())
+                .is_none_or(|wanted| key != wanted)
+            {
+                self.0
+                    .queue
+                    .remove(place)
+                    .map_err(|source| self.failed(source))?;
+            }
+        }
+        for (place, key) in wanted {
+            self.0
+                .queue
+                .insert(place, key)
+                .map_err(|source| self.failed(source))?;
+        }
+        Ok(())
     }
 
     /// Runs `work` on a thread where blocking is allowed.
@@ -395,36 +261,109 @@ impl Store {
     }
 
     /// Records a file whose content is not sent. The job that an earlier content of it waits with
-    /// goes: those bytes are no more.
+    /// goes: those bytes are no more. Returns other files that were for the same slot: one of them may
+    /// be the newest now, and each is to be looked at again.
     ///
     /// # Errors
     /// When sled fails or a record is damaged; nothing has changed then.
-    pub fn refuse(&self, key: &FileKey, record: &FileRecord) -> Result<()> {
-        self.write(|txn| {
+    pub fn refuse(&self, key: &FileKey, record: &FileRecord) -> Result<Vec<FileKey>> {
+        let dropped = self.write(|txn| {
             let before = txn.file(key)?.and_then(|file| file.slot);
+            let mut dropped = None;
             for address in before.iter().chain(&record.slot) {
-                txn.drop_job_of(address, key)?;
+                dropped = txn
+                    .drop_job_of(address, key)?
+                    .map(|_| address.clone())
+                    .or(dropped);
             }
-            txn.put_file(key, record)
+            txn.put_file(key, record)?;
+            Ok(dropped)
+        })?;
+        dropped.map_or(Ok(Vec::new()), |address| self.others(&address, key))
+    }
+
+    /// Records that a file cannot be read for now; its job stays, and it is looked at at every listing.
+    ///
+    /// # Errors
+    /// When sled fails; nothing has changed then.
+    pub fn set_unreadable(&self, key: &FileKey, record: &FileRecord) -> Result<()> {
+        let record = FileRecord {
+            fingerprint: Fingerprint::UNKNOWN,
+            ..record.clone()
+        };
+        self.write(|txn| txn.put_file(key, &record))
+    }
+
+    /// Records that a file's attributes changed and its content did not: that is no new arrival.
+    ///
+    /// # Errors
+    /// When sled fails or a record is damaged; nothing has changed then.
+    pub fn same_content(
+        &self,
+        key: &FileKey,
+        record: &FileRecord,
+        address: &SlotAddress,
+        hash: ContentHash,
+    ) -> Result<()> {
+        self.write(|txn| {
+            txn.put_file(key, record)?;
+            txn.slot(address, |slot| {
+                if let Some(job) = &mut slot.job
+                    && job.source == *key
+                    && job.hash == hash
+                {
+                    job.fingerprint = record.fingerprint;
+                }
+            })
         })
     }
 
     /// Forgets a file that is gone. Its waiting job goes, and the history says so; the ledger stays.
+    /// Returns other files that were for the same slot, as [`Self::refuse`] does.
     ///
     /// # Errors
     /// When sled fails or a record is damaged; nothing has changed then.
-    pub fn forget(&self, key: &FileKey, now: Timestamp) -> Result<()> {
-        self.write(|txn| {
+    pub fn forget(&self, key: &FileKey, now: Timestamp) -> Result<Vec<FileKey>> {
+        let dropped = self.write(|txn| {
             let Some(slot) = txn.file(key)?.map(|file| file.slot) else {
-                return Ok(());
+                return Ok(None);
             };
             txn.remove_file(key)?;
-            let Some(slot) = slot else { return Ok(()) };
+            let Some(slot) = slot else { return Ok(None) };
             match txn.drop_job_of(&slot, key)? {
-                Some(job) => txn.note(&event(&slot, &job, Done::SourceGone, now)),
-                None => Ok(()),
+                Some(job) => {
+                    txn.note(&event(&slot, &job, Done::SourceGone, now))?;
+                    Ok(Some(slot))
+                }
+                None => Ok(None),
             }
-        })
+        })?;
+        let Some(slot) = dropped else {
+            return Ok(Vec::new());
+        };
+        self.trim_history()?;
+        self.others(&slot, key)
+    }
+
+    /// Files beside `key` that were for this slot, to be read again whatever their times say.
+    fn others(&self, address: &SlotAddress, key: &FileKey) -> Result<Vec<FileKey>> {
+        // Most slots have one file for ever; only for the others all files are gone through.
+        if !self.slot(address)?.contested {
+            return Ok(Vec::new());
+        }
+        let mut others = Vec::new();
+        for entry in self.files() {
+            let (other, file) = entry?;
+            if other != *key && file.slot.as_ref() == Some(address) {
+                let file = FileRecord {
+                    fingerprint: Fingerprint::UNKNOWN,
+                    ..file
+                };
+                self.write(|txn| txn.put_file(&other, &file))?;
+                others.push(other);
+            }
+        }
+        Ok(others)
     }
 
     /// The job of `lane` that is due first.
@@ -443,15 +382,9 @@ impl Store {
             .unwrap_or_default();
         // A writer may have moved the job between the two reads; it has woken the lane as well.
         let current = queue_key(&address, &slot).is_some_and(|key| queue_entry == key);
-        let last_write = slot.ledger.as_ref().map(|ledger| ledger.at);
         match slot.job {
             Some(job) if current => match job.state {
-                JobState::Queued { due } => Ok(Some(Waiting {
-                    address,
-                    job,
-                    due,
-                    last_write,
-                })),
+                JobState::Queued { due } => Ok(Some(Waiting { address, job, due })),
                 _ => Ok(None),
             },
             _ => {
@@ -513,7 +446,8 @@ impl Store {
         self.sync()
     }
 
-    /// Puts `job` back in its lane, due later. `untouched` says that the call surely changed nothing.
+    /// Puts `job` back in its lane, due later. `untouched` says that a call was begun for it and surely
+    /// changed nothing.
     ///
     /// # Errors
     /// When sled fails or a record is damaged.
@@ -534,40 +468,50 @@ impl Store {
         })
     }
 
-    /// Parks `job`; the call surely changed nothing.
+    /// Parks `job`; `false` when a newer version has replaced it. `untouched` says that a call was begun
+    /// for it and surely changed nothing.
     ///
     /// # Errors
     /// When sled fails or a record is damaged.
-    pub fn park(&self, address: &SlotAddress, job: &Job, parked: &Parked) -> Result<()> {
-        self.write(|txn| {
+    pub fn park(
+        &self,
+        address: &SlotAddress,
+        job: &Job,
+        parked: &Parked,
+        untouched: bool,
+    ) -> Result<bool> {
+        let current = self.write(|txn| {
             let current = txn.slot(address, |slot| {
                 let current = slot.job_with(job.id).map(|job| {
                     job.state = JobState::Parked(parked.clone());
                 });
-                slot.not_written();
-                current
-            })?;
-            match current {
-                Some(()) => {
-                    let done = Done::Parked(parked.reason.clone());
-                    txn.note(&event(address, job, done, parked.at))
+                if untouched {
+                    slot.not_written();
                 }
-                None => Ok(()),
+                current.is_some()
+            })?;
+            if current {
+                let done = Done::Parked(parked.reason.clone());
+                txn.note(&event(address, job, done, parked.at))?;
             }
+            Ok(current)
         })?;
-        self.trim_history()
+        self.trim_history()?;
+        Ok(current)
     }
 
-    /// Sets `job` aside until its file has been looked at again; the call, if there was one, surely
-    /// changed nothing.
+    /// Sets `job` aside until its file has been looked at again. `untouched` says that a call was begun
+    /// for it and surely changed nothing.
     ///
     /// # Errors
     /// When sled fails or a record is damaged.
-    pub fn set_stale(&self, address: &SlotAddress, job: &Job) -> Result<()> {
+    pub fn set_stale(&self, address: &SlotAddress, job: &Job, untouched: bool) -> Result<()> {
         self.write(|txn| {
             let current = txn.slot(address, |slot| {
                 let current = slot.job_with(job.id).map(|job| job.state = JobState::Stale);
-                slot.not_written();
+                if untouched {
+                    slot.not_written();
+                }
                 current
             })?;
             // Whatever the file's times say, it is to be read again.
@@ -714,11 +658,6 @@ impl Store {
         self.0.queue.len()
     }
 
-    /// Whether no job waits for its turn.
-    pub fn queue_is_empty(&self) -> bool {
-        self.0.queue.is_empty()
-    }
-
     /// Writes everything through to the disk. sled's own `flush` leaves the last step to a background
     /// thread on Linux (spacejam/sled#1351), so a power cut could take what it acknowledged.
     ///
@@ -843,18 +782,6 @@ fn event(address: &SlotAddress, job: &Job, done: Done, at: Timestamp) -> Event {
     }
 }
 
-fn parse_file_key(key: &[u8]) -> Option<FileKey> {
-    let end = key.iter().position(|byte| *byte == 0)?;
-    let mapping = String::from_utf8(key[..end].to_vec())
-        .ok()?
-        .try_into()
-        .ok()?;
-    Some(FileKey {
-        mapping,
-        path: key[end + 1..].to_vec().try_into().ok()?,
-    })
-}
-
 fn read_meta<T: DeserializeOwned>(dir: &Path, meta: &Tree, key: &str) -> Result<Option<T>> {
     let found = meta.get(key).map_err(|source| StoreError::Sled {
         dir: dir.into(),
@@ -884,220 +811,4 @@ fn sync_new(dir: &Path) -> std::io::Result<File> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::fixture::{address, file, job, target};
-    use super::super::record::Verdict;
-    use super::*;
-    use std::time::Duration;
-
-    fn store() -> (tempfile::TempDir, Store) {
-        let dir = tempfile::tempdir().unwrap();
-        let store = Store::open(&dir.path().join("db")).unwrap();
-        (dir, store)
-    }
-
-    fn image(job: &Job, address: &SlotAddress) -> FileRecord {
-        FileRecord {
-            fingerprint: job.fingerprint,
-            slot: Some(address.clone()),
-            seen: Seen::Image {
-                hash: job.hash,
-                format: job.format,
-            },
-            at: Timestamp(1),
-        }
-    }
-
-    fn offer(store: &Store, address: &SlotAddress, job: &Job) {
-        let put = |slot: &mut SlotRecord| slot.job = Some(job.clone());
-        store
-            .take_image(&job.source, &image(job, address), address, put)
-            .unwrap();
-    }
-
-    fn lane() -> SpreadsheetRef {
-        address("A1").spreadsheet
-    }
-
-    #[test]
-    fn a_slot_has_one_place_in_the_queue_however_often_its_job_is_replaced() {
-        let (_dir, store) = store();
-        for id in 1..=3 {
-            offer(&store, &address("B2"), &job(id, &id.to_string()));
-        }
-        assert_eq!(store.queued(), 1);
-        assert_eq!(store.next(&lane()).unwrap().unwrap().job.id, 3);
-    }
-
-    #[test]
-    fn the_queue_gives_the_earliest_due_then_the_eldest() {
-        let (_dir, store) = store();
-        let due = |id: u64, due| Job {
-            state: JobState::Queued {
-                due: Timestamp(due),
-            },
-            source: file(&id.to_string()),
-            ..job(id, "x")
-        };
-        offer(&store, &address("A1"), &due(1, 50));
-        offer(&store, &address("A2"), &due(2, 20));
-        offer(&store, &address("A3"), &due(3, 20));
-        let mut order = Vec::new();
-        while let Some(next) = store.next(&lane()).unwrap() {
-            order.push(next.job.id);
-            store.withdraw(&next.address, &next.job).unwrap();
-        }
-        assert_eq!(order, [2, 3, 1]);
-    }
-
-    #[test]
-    fn a_receipt_leaves_ledger_and_history_and_an_empty_queue() {
-        let (_dir, store) = store();
-        let (place, job) = (address("B2"), job(1, "a"));
-        offer(&store, &place, &job);
-        assert!(store.begin(&place, &job, Timestamp(2)).unwrap());
-        store
-            .written(
-                &place,
-                &job,
-                &target(),
-                Some(80),
-                Timestamp(3),
-                Timestamp(3),
-            )
-            .unwrap();
-        assert!(store.queue_is_empty());
-        assert_eq!(store.slot(&place).unwrap().held(), Some(job.hash));
-        let told: Vec<_> = store.history().map(|event| event.unwrap().done).collect();
-        assert_eq!(
-            told,
-            [Done::Written {
-                target: target(),
-                revision: Some(80),
-                attempts: 1
-            }]
-        );
-    }
-
-    #[test]
-    fn a_receipt_delays_the_version_that_waits_behind_it() {
-        let (_dir, store) = store();
-        let place = address("B2");
-        offer(&store, &place, &job(1, "a"));
-        store.begin(&place, &job(1, "a"), Timestamp(2)).unwrap();
-        offer(&store, &place, &job(2, "b"));
-        let next = Timestamp(3).after(Duration::from_secs(1));
-        store
-            .written(&place, &job(1, "a"), &target(), None, Timestamp(3), next)
-            .unwrap();
-        assert_eq!(store.next(&lane()).unwrap().unwrap().due, next);
-    }
-
-    #[test]
-    fn a_refused_or_vanished_file_takes_its_job_along_but_not_another_files() {
-        let (_dir, store) = store();
-        let (place, other) = (address("B2"), address("C3"));
-        offer(&store, &place, &job(1, "a"));
-        offer(
-            &store,
-            &other,
-            &Job {
-                source: file("c.png"),
-                ..job(2, "c")
-            },
-        );
-        let refused = FileRecord {
-            seen: Seen::Refused {
-                verdict: Verdict::Held,
-                reason: "cut".into(),
-            },
-            ..image(&job(1, "a"), &place)
-        };
-        store.refuse(&file("a.png"), &refused).unwrap();
-        assert_eq!(store.slot(&place).unwrap().job, None);
-        assert_eq!(store.queued(), 1);
-        store.forget(&file("c.png"), Timestamp(9)).unwrap();
-        assert!(store.queue_is_empty());
-        assert_eq!(
-            store.history().next().unwrap().unwrap().done,
-            Done::SourceGone
-        );
-        assert_eq!(store.file(&file("c.png")).unwrap(), None);
-    }
-
-    #[test]
-    fn a_file_that_moves_to_another_slot_leaves_no_job_behind() {
-        let (_dir, store) = store();
-        offer(&store, &address("B2"), &job(1, "a"));
-        offer(&store, &address("C3"), &job(2, "a"));
-        assert_eq!(store.slot(&address("B2")).unwrap().job, None);
-        assert_eq!(store.queued(), 1);
-    }
-
-    #[test]
-    fn parked_jobs_leave_the_queue_and_a_changed_configuration_brings_them_back() {
-        let (_dir, store) = store();
-        let (place, job) = (address("B2"), job(1, "a"));
-        offer(&store, &place, &job);
-        let config = ContentHash::of(b"config");
-        store.note_config(config, Timestamp(1)).unwrap();
-        let parked = Parked {
-            reason: "outside the grid".into(),
-            code: Some(90_212),
-            log_id: None,
-            at: Timestamp(4),
-            until: Release::Person,
-        };
-        store.park(&place, &job, &parked).unwrap();
-        assert_eq!(
-            store.totals().unwrap(),
-            Totals {
-                parked: 1,
-                ..Totals::default()
-            }
-        );
-        assert_eq!(store.note_config(config, Timestamp(5)).unwrap(), 0);
-        assert_eq!(
-            store
-                .note_config(ContentHash::of(b"other"), Timestamp(5))
-                .unwrap(),
-            1
-        );
-        assert_eq!(store.queued(), 1);
-    }
-
-    #[test]
-    fn what_was_written_survives_a_reopening_and_the_epoch_grows() {
-        let (dir, store) = store();
-        let (place, job) = (address("B2"), job(1, "a"));
-        offer(&store, &place, &job);
-        store.begin(&place, &job, Timestamp(2)).unwrap();
-        store
-            .written(
-                &place,
-                &job,
-                &target(),
-                Some(80),
-                Timestamp(3),
-                Timestamp(3),
-            )
-            .unwrap();
-        let epoch = store.epoch();
-        drop(store);
-        let store = Store::open(&dir.path().join("db")).unwrap();
-        assert_eq!(store.slot(&place).unwrap().held(), Some(job.hash));
-        assert_eq!(store.epoch(), epoch + 1);
-        let keys: Vec<_> = store.files().map(|file| file.unwrap().0).collect();
-        assert_eq!(keys, [file("a.png")]);
-    }
-
-    #[test]
-    fn a_state_of_a_newer_schema_is_refused() {
-        let (dir, store) = store();
-        store.put_meta("schema", &(SCHEMA + 1)).unwrap();
-        store.sync().unwrap();
-        drop(store);
-        let refused = Store::open(&dir.path().join("db")).unwrap_err();
-        assert!(matches!(refused, StoreError::Newer { found, .. } if found == SCHEMA + 1));
-    }
-}
+mod tests;

@@ -6,13 +6,16 @@
 
 mod db;
 mod envelope;
+mod error;
 #[cfg(test)]
 pub(crate) mod fixture;
 mod lock;
 mod record;
 mod recover;
+mod txn;
 
-pub use db::{Store, StoreError, Totals, Waiting};
+pub use db::{Store, Totals, Waiting};
+pub use error::StoreError;
 pub use lock::{Held, Lock, LockError};
 pub use record::{
     Arrival, Done, Event, FileKey, FileRecord, Fingerprint, Intent, Job, JobState, Ledger, Parked,

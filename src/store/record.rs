@@ -283,6 +283,8 @@ pub struct SlotRecord {
     pub intent: Option<Intent>,
     /// What should go there next.
     pub job: Option<Job>,
+    /// More than one file has been for this slot: when the job of one goes, another may be due.
+    pub contested: bool,
 }
 
 impl SlotRecord {
@@ -334,7 +336,8 @@ impl SlotRecord {
         self.drop_job_if_held();
     }
 
-    /// The call surely changed nothing.
+    /// The call that was begun last surely changed nothing. What an earlier call may have done stays
+    /// unknown.
     pub fn not_written(&mut self) {
         self.intent.take_if(|intent| !intent.uncertain);
         self.drop_job_if_held();

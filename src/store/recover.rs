@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 use super::Store;
-use super::db::StoreError;
+use super::error::StoreError;
 use super::record::Timestamp;
 
 /// How many damaged databases are kept for a look.
@@ -170,7 +170,7 @@ mod tests {
         let opened = open(dir.path()).unwrap();
         let (aside, _) = opened.moved_aside.unwrap();
         assert!(aside.join("conf").exists());
-        assert!(opened.store.queue_is_empty());
+        assert_eq!(opened.store.queued(), 0);
     }
 
     #[test]

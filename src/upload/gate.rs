@@ -1,7 +1,6 @@
 //! A gate: open, or closed with a reason and the time of the next probe. Decisions take the time as an
 //! argument; [`SharedGate`] adds the waiting.
 
-use std::future::Future;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -61,12 +60,20 @@ impl Gate {
     /// Closes for a time that the server asked for. A longer wait or a person's gate stays.
     pub fn pause(&mut self, reason: &str, wait: Duration, now: Instant, clock: Timestamp) {
         let until = now + wait;
-        if self
+        if let Some(shut) = self
             .0
-            .as_ref()
-            .is_some_and(|shut| shut.opens != Opens::ByTime || shut.at >= until)
+            .as_mut()
+            .filter(|shut| shut.opens != Opens::ByTime || shut.at >= until)
         {
-            return self.probe_over();
+            // A probe that is told to wait is over; the next one keeps to that wait.
+            if let Opens::ByProbe { probing, .. } = &mut shut.opens {
+                *probing = false;
+            }
+            if shut.at < until {
+                shut.at = until;
+                shut.told.until = clock.after(wait);
+            }
+            return;
         }
         self.0 = Some(Shut {
             told: Closed {
@@ -116,9 +123,10 @@ impl Gate {
         });
     }
 
-    /// A call got through: whatever closed the gate is over. `true` when it was closed.
+    /// A call got through: what a person had to mend is mended. `true` when that was so. A wait that the
+    /// server asked for goes on: a call begun before it says nothing of it.
     pub fn open(&mut self) -> bool {
-        self.0.take().is_some()
+        self.0.take_if(|shut| shut.opens != Opens::ByTime).is_some()
     }
 
     /// A probe ended without telling anything of the gate; another may try, later.
@@ -141,20 +149,15 @@ impl Gate {
         }
     }
 
-    fn probe_over(&mut self) {
+    /// A person may have mended it: tried at the next call. A wait that the server asked for goes on.
+    pub fn try_now(&mut self, now: Instant) {
         if let Some(Shut {
             opens: Opens::ByProbe { probing, .. },
+            at,
             ..
         }) = &mut self.0
         {
-            *probing = false;
-        }
-    }
-
-    /// Tries at once, at the next call.
-    pub fn try_now(&mut self, now: Instant) {
-        if let Some(shut) = &mut self.0 {
-            shut.at = now;
+            (*probing, *at) = (false, now);
         }
     }
 
@@ -185,9 +188,10 @@ impl Gate {
         }
     }
 
-    /// Why it is closed.
-    pub fn closed(&self) -> Option<&Closed> {
-        self.0.as_ref().map(|shut| &shut.told)
+    /// Why it is closed. A pause that is over needs nobody to open it.
+    pub fn closed(&self, now: Instant) -> Option<&Closed> {
+        let shut = self.0.as_ref()?;
+        (shut.opens != Opens::ByTime || now < shut.at).then_some(&shut.told)
     }
 }
 
@@ -224,15 +228,7 @@ impl SharedGate {
 
     /// Why it is closed.
     pub fn closed(&self) -> Option<Closed> {
-        self.with(|gate| gate.closed().cloned())
-    }
-
-    /// Runs `waiting`, but not beyond the next change of the gate.
-    pub async fn unless_changed(&self, waiting: impl Future<Output = ()>) {
-        tokio::select! {
-            () = self.changed.notified() => {}
-            () = waiting => {}
-        }
+        self.with(|gate| gate.closed(Instant::now()).cloned())
     }
 
     fn with<R>(&self, look: impl FnOnce(&mut Gate) -> R) -> R {
@@ -258,7 +254,7 @@ mod tests {
         gate.pause("throttled", secs(1), now, CLOCK);
         assert_eq!(gate.pass(now + secs(2)), Pass::Wait(now + secs(3)));
         assert_eq!(gate.pass(now + secs(3)), Pass::Open);
-        assert_eq!(gate.closed(), None);
+        assert_eq!(gate.closed(now), None);
     }
 
     #[test]
@@ -294,6 +290,27 @@ mod tests {
         gate.close("wrong secret", Probes::PERSON, now, CLOCK);
         gate.pause("throttled", secs(1), now, CLOCK);
         assert_eq!(gate.pass(now + secs(2)), Pass::Wait(now + secs(30)));
+    }
+
+    #[test]
+    fn a_throttled_probe_keeps_to_the_wait_it_was_told() {
+        let (mut gate, now) = (Gate::default(), Instant::now());
+        gate.close("wrong secret", Probes::PERSON, now, CLOCK);
+        let later = now + secs(30);
+        assert_eq!(gate.pass(later), Pass::Probe);
+        gate.pause("throttled", secs(52), later, CLOCK);
+        assert_eq!(gate.pass(later), Pass::Wait(later + secs(52)));
+        assert_eq!(gate.pass(later + secs(52)), Pass::Probe);
+    }
+
+    #[test]
+    fn a_success_does_not_shorten_a_wait_that_the_server_asked_for() {
+        let (mut gate, now) = (Gate::default(), Instant::now());
+        gate.pause("throttled", secs(52), now, CLOCK);
+        assert!(!gate.open());
+        gate.try_now(now);
+        assert_eq!(gate.pass(now), Pass::Wait(now + secs(52)));
+        assert_eq!(gate.closed(now + secs(52)), None);
     }
 
     #[tokio::test(start_paused = true)]

@@ -5,6 +5,7 @@
 //! owner when its time is over.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -15,19 +16,20 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use super::gate::{Closed, Gate, Pass, SharedGate};
-use super::react::{Reaction, back_off, react};
+use super::react::{Probes, Reaction, back_off, react};
 use super::resolve::{Document, NoTarget};
 use crate::blocking::off_runtime;
 use crate::config::{SpreadsheetRef, SpreadsheetToken};
-use crate::feishu::{CallError, Class, Client, Outcome, Picture, Receipt, Refusal, image_name};
+use crate::feishu::{CallError, Class, Client, Outcome, Picture, Receipt, image_name};
 use crate::intake::open_beneath;
 use crate::placement::{Routes, SlotAddress};
 use crate::store::{
     FileKey, Fingerprint, Job, Parked, Release, Store, StoreError, Target, Timestamp, Waiting,
 };
 
-/// A due time further away than this comes from a clock that was set back: the job is due now.
-const FURTHEST_DUE: Duration = Duration::from_hours(24);
+/// A due time later than the slot's interval by more than this comes from a clock that was set back: the
+/// job is due now. Longer than the longest back-off.
+const CLOCK_SLACK: Duration = Duration::from_mins(10);
 
 /// What all lanes share.
 #[derive(Debug, Clone)]
@@ -42,8 +44,10 @@ pub struct Shared {
     pub gate: Arc<SharedGate>,
     /// Told of what happens, for people; whoever lags misses some.
     pub events: broadcast::Sender<LaneEvent>,
-    /// Files that changed after they were hashed, to be looked at again.
+    /// Files that changed or went after they were hashed, to be looked at again.
     pub stale: mpsc::Sender<FileKey>,
+    /// Counts receipts.
+    pub written: Arc<AtomicU64>,
     /// One call in flight a document, even when two lanes name it differently.
     pub documents: Documents,
 }
@@ -165,13 +169,22 @@ pub async fn run(lane: Lane, stop: CancellationToken) -> Result<(), StoreError> 
         lane,
         document: Document::default(),
         failures: 0,
+        unknown: (0, 0),
+        stop: stop.clone(),
     };
-    while let Some(waiting) = stop.run_until_cancelled(worker.next()).await {
+    while let Some(next) = stop.run_until_cancelled(worker.next()).await {
         // Not cancelled: a call in flight is finished.
-        let (waiting, probing) = waiting?;
+        let (waiting, probing) = next?;
         worker.turn(waiting, probing).await?;
     }
     Ok(())
+}
+
+/// Which gates a turn probes.
+#[derive(Debug, Clone, Copy)]
+struct Probing {
+    own: bool,
+    app: bool,
 }
 
 struct Worker {
@@ -179,6 +192,10 @@ struct Worker {
     document: Document,
     /// Calls that failed in a row.
     failures: u32,
+    /// A job, and how often in a row its call was answered with a code that nobody knows.
+    unknown: (u64, u32),
+    /// No call begins after this.
+    stop: CancellationToken,
 }
 
 impl Worker {
@@ -187,64 +204,76 @@ impl Worker {
     }
 
     /// Waits for a job that is due and for both gates.
-    async fn next(&self) -> Result<(Waiting, bool), StoreError> {
+    async fn next(&self) -> Result<(Waiting, Probing), StoreError> {
         let waker = self.shared().store.waker(&self.lane.spreadsheet);
         loop {
-            let spreadsheet = self.lane.spreadsheet.clone();
             let woken = waker.notified();
-            let next = self
-                .shared()
-                .store
-                .call(move |store| store.next(&spreadsheet))
-                .await?;
-            let Some(waiting) = next else {
+            let Some(waiting) = self.first().await? else {
                 self.lane.state.send_replace(LaneState::Idle);
                 woken.await;
                 continue;
             };
-            let wait = waiting.due.since(Timestamp::now());
-            if !wait.is_zero() && wait < FURTHEST_DUE {
+            let wait = self.wait_for(&waiting);
+            if !wait.is_zero() {
                 let _ = tokio::time::timeout(wait, woken).await;
                 continue;
             }
             // The lane's own gate first: it must not hold a probe of the app's while it waits.
-            let own = self.lane.gate.pass().await;
-            let app = self.shared().gate.pass().await;
-            let probing = own == Pass::Probe || app == Pass::Probe;
-            // Newer content may have come while the gates were closed.
-            let spreadsheet = self.lane.spreadsheet.clone();
-            match self
-                .shared()
-                .store
-                .call(move |store| store.next(&spreadsheet))
-                .await?
-            {
-                Some(waiting) => return Ok((waiting, probing)),
-                None => self.give_back_probes(),
+            let own = self.lane.gate.pass().await == Pass::Probe;
+            let app = self.shared().gate.pass().await == Pass::Probe;
+            let probing = Probing { own, app };
+            // Newer content may have come while the gates were closed, or none may be due any more.
+            match self.first().await? {
+                Some(waiting) if self.wait_for(&waiting).is_zero() => {
+                    return Ok((waiting, probing));
+                }
+                _ => self.give_back(probing),
             }
         }
     }
 
-    fn give_back_probes(&self) {
-        let (now, clock) = (Instant::now(), Timestamp::now());
-        self.lane.gate.change(|gate| gate.inconclusive(now, clock));
+    /// The job that is due first.
+    async fn first(&self) -> Result<Option<Waiting>, StoreError> {
+        let spreadsheet = self.lane.spreadsheet.clone();
         self.shared()
-            .gate
-            .change(|gate| gate.inconclusive(now, clock));
+            .store
+            .call(move |store| store.next(&spreadsheet))
+            .await
+    }
+
+    /// How long a job still has to wait for its time.
+    fn wait_for(&self, waiting: &Waiting) -> Duration {
+        let wait = waiting.due.since(Timestamp::now());
+        let route = self.shared().routes.of(&waiting.job.source.mapping);
+        let interval = route.map_or(Duration::ZERO, |route| route.mapping.min_interval);
+        if wait > interval.saturating_add(CLOCK_SLACK) {
+            Duration::ZERO
+        } else {
+            wait
+        }
+    }
+
+    /// A probe that learnt nothing ends here; whatever was learnt has changed the gates already.
+    fn give_back(&self, probing: Probing) {
+        let (now, clock) = (Instant::now(), Timestamp::now());
+        let gates = [
+            (probing.own, &self.lane.gate),
+            (probing.app, &self.shared().gate),
+        ];
+        for (_, gate) in gates.into_iter().filter(|(probing, _)| *probing) {
+            gate.change(|gate| gate.inconclusive(now, clock));
+        }
     }
 
     /// Sends one job and records what came of it.
-    async fn turn(&mut self, waiting: Waiting, probing: bool) -> Turn {
+    async fn turn(&mut self, waiting: Waiting, probing: Probing) -> Turn {
         let done = self.send(waiting).await;
         self.lane.state.send_modify(|state| {
             if matches!(state, LaneState::Sending { .. }) {
                 *state = LaneState::Idle;
             }
         });
-        if probing {
-            // Whatever was learnt has changed the gates already; a probe that learnt nothing ends here.
-            self.give_back_probes();
-        }
+        self.give_back(probing);
         done
     }
 
@@ -257,26 +286,23 @@ impl Worker {
         }
         let picture = match open(&route.mapping.folder, &job).await {
             Ok(picture) => picture,
-            Err(Unopened::Gone) => {
-                info!(mapping = %job.source.mapping, file = %job.source.path, slot = %address.slot,
-                    "gone before it was sent");
-                let key = job.source.clone();
-                return self
-                    .store(move |store| store.forget(&key, Timestamp::now()))
-                    .await;
-            }
-            Err(Unopened::Changed) => return self.stale(address, job).await,
+            // What became of it is for a look to say, which knows whether there is a newer file.
+            Err(Changed) => return self.stale(address, job, false).await,
         };
         let client = self.shared().client.clone();
         let target = match self.document.target(&client, &address).await {
             Ok(target) => target,
             Err(NoTarget::Call(error)) => return self.failed(address, job, error, true).await,
             Err(NoTarget::Nowhere(reason)) => {
-                return self.park(address, job, reason, None, Release::Person).await;
+                let parked = parked(reason, None, Release::Person);
+                return self.park(address, job, parked, false).await;
             }
         };
         let document = self.shared().documents.of(&target.spreadsheet);
         let _serial = document.lock().await;
+        if self.stop.is_cancelled() {
+            return Ok(());
+        }
         let began = Timestamp::now();
         let begun = {
             let (address, job) = (address.clone(), job.clone());
@@ -322,7 +348,7 @@ impl Worker {
             }
             Err(CallError::Source(fault)) => {
                 debug!(mapping = %job.source.mapping, file = %job.source.path, "{fault}");
-                self.stale(address, job).await
+                self.stale(address, job, true).await
             }
             Err(error) => {
                 let job = Job {
@@ -359,6 +385,7 @@ impl Worker {
             .await?;
         }
         self.got_through();
+        self.shared().written.fetch_add(1, Ordering::Relaxed);
         let FileKey { mapping, path } = &job.source;
         info!(%mapping, file = %path, slot = %address.slot, cell = %target,
             revision = revision.map(tracing::field::display), hash = %job.hash,
@@ -389,7 +416,7 @@ impl Worker {
         }
     }
 
-    /// `resolving`: the call asked for the document's sheets, and the cell was not touched.
+    /// `resolving`: the call asked where to write, and none was begun for the job.
     async fn failed(
         &mut self,
         address: SlotAddress,
@@ -398,14 +425,18 @@ impl Worker {
         resolving: bool,
     ) -> Turn {
         let class = error.class().unwrap_or(Class::Busy);
-        let untouched = resolving || error.outcome() == Outcome::Untouched;
-        // Asking for the sheets is no attempt at the job; its tries are bounded all the same.
-        let attempts = if resolving {
-            self.failures
-        } else {
-            job.attempts
+        let untouched = !resolving && error.outcome() == Outcome::Untouched;
+        let reaction = react(
+            class,
+            self.unknown_answers(&job, class),
+            self.failures,
+            error.wait(),
+        );
+        let reaction = match reaction {
+            // It concerns whatever the document would get, not this picture.
+            Reaction::Park(_) if resolving => Reaction::CloseLane(Probes::PERSON),
+            reaction => reaction,
         };
-        let reaction = react(class, attempts, self.failures, error.wait());
         self.failures = self.failures.saturating_add(1);
         if matches!(class, Class::Document | Class::Cell) {
             self.document.forget();
@@ -416,7 +447,9 @@ impl Worker {
         let due = match reaction {
             Reaction::Park(until) => {
                 self.failures = 0;
-                return self.park(address, job, reason, Some(&error), until).await;
+                return self
+                    .park(address, job, parked(reason, Some(&error), until), untouched)
+                    .await;
             }
             Reaction::CloseApp(probes) => {
                 self.close(
@@ -478,6 +511,24 @@ impl Worker {
             .await
     }
 
+    /// How often in a row this job's call was answered with a code that nobody knows, this one included.
+    fn unknown_answers(&mut self, job: &Job, class: Class) -> u32 {
+        let before = if self.unknown.0 == job.id {
+            self.unknown.1
+        } else {
+            0
+        };
+        self.unknown = (
+            job.id,
+            if class == Class::Unknown {
+                before + 1
+            } else {
+                before
+            },
+        );
+        self.unknown.1
+    }
+
     fn close(
         &self,
         gate: &SharedGate,
@@ -499,41 +550,29 @@ impl Worker {
         });
     }
 
-    async fn park(
-        &mut self,
-        address: SlotAddress,
-        job: Job,
-        reason: String,
-        error: Option<&CallError>,
-        until: Release,
-    ) -> Turn {
-        let refusal: Option<&Refusal> = match error {
-            Some(CallError::Refused(refusal)) => Some(refusal),
-            _ => None,
+    async fn park(&self, address: SlotAddress, job: Job, parked: Parked, untouched: bool) -> Turn {
+        let current = {
+            let (address, job, parked) = (address.clone(), job.clone(), parked.clone());
+            let park = move |store: &Store| store.park(&address, &job, &parked, untouched);
+            self.shared().store.call(park).await?
         };
-        let FileKey { mapping, path } = &job.source;
-        warn!(%mapping, file = %path, slot = %address.slot, "parked: {reason}");
-        let parked = Parked {
-            reason: reason.clone(),
-            code: refusal.and_then(|refusal| refusal.code),
-            log_id: refusal.and_then(|refusal| refusal.log_id.clone()),
-            at: Timestamp::now(),
-            until,
-        };
-        self.tell(LaneEvent::Parked {
-            source: job.source.clone(),
-            address: address.clone(),
-            reason,
-        });
-        self.store(move |store| store.park(&address, &job, &parked))
-            .await
+        if current {
+            let (FileKey { mapping, path }, reason) = (&job.source, parked.reason);
+            warn!(%mapping, file = %path, slot = %address.slot, "parked: {reason}");
+            self.tell(LaneEvent::Parked {
+                source: job.source,
+                address,
+                reason,
+            });
+        }
+        Ok(())
     }
 
-    async fn stale(&self, address: SlotAddress, job: Job) -> Turn {
+    async fn stale(&self, address: SlotAddress, job: Job, untouched: bool) -> Turn {
         debug!(mapping = %job.source.mapping, file = %job.source.path, slot = %address.slot,
             "changed since it was hashed; looking again");
         let key = job.source.clone();
-        self.store(move |store| store.set_stale(&address, &job))
+        self.store(move |store| store.set_stale(&address, &job, untouched))
             .await?;
         // Full: the next listing finds it.
         let _ = self.shared().stale.try_send(key);
@@ -557,13 +596,26 @@ impl Worker {
     }
 }
 
-enum Unopened {
-    Gone,
-    Changed,
+/// A job's reason to wait for a person or a change.
+fn parked(reason: String, error: Option<&CallError>, until: Release) -> Parked {
+    let refusal = match error {
+        Some(CallError::Refused(refusal)) => Some(refusal),
+        _ => None,
+    };
+    Parked {
+        reason,
+        code: refusal.and_then(|refusal| refusal.code),
+        log_id: refusal.and_then(|refusal| refusal.log_id.clone()),
+        at: Timestamp::now(),
+        until,
+    }
 }
 
+/// The file is not, or not any more, what was hashed.
+struct Changed;
+
 /// Opens a job's file, when it still is what was hashed.
-async fn open(folder: &std::path::Path, job: &Job) -> Result<Picture, Unopened> {
+async fn open(folder: &std::path::Path, job: &Job) -> Result<Picture, Changed> {
     let (folder, path, expected, hash) = (
         folder.to_owned(),
         job.source.path.clone(),
@@ -571,19 +623,16 @@ async fn open(folder: &std::path::Path, job: &Job) -> Result<Picture, Unopened> 
         job.hash,
     );
     off_runtime(move || {
-        let file = open_beneath(&folder, &path).map_err(|error| match error.kind() {
-            std::io::ErrorKind::NotFound => Unopened::Gone,
-            _ => Unopened::Changed,
-        })?;
-        let now = file.metadata().map(|meta| Fingerprint::of(&meta));
-        match now {
-            Ok(now) if now == expected => Ok(Picture {
-                file: Arc::new(file),
-                length: expected.size,
-                hash,
-            }),
-            _ => Err(Unopened::Changed),
+        let file = open_beneath(&folder, &path).map_err(|_| Changed)?;
+        let now = file.metadata().map_err(|_| Changed)?;
+        if Fingerprint::of(&now) != expected {
+            return Err(Changed);
         }
+        Ok(Picture {
+            file: Arc::new(file),
+            length: expected.size,
+            hash,
+        })
     })
     .await
 }

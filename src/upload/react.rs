@@ -7,7 +7,7 @@ use backon::{BackoffBuilder, ExponentialBuilder};
 use crate::feishu::{Class, Scope};
 use crate::store::Release;
 
-/// Calls made for one version before an unknown code parks it.
+/// Answers with an unknown code before a version is parked.
 pub const UNKNOWN_TRIES: u32 = 6;
 /// First and longest wait of a back-off.
 const FIRST: Duration = Duration::from_secs(1);
@@ -62,9 +62,9 @@ impl Probes {
     }
 }
 
-/// What a failure of this class leads to, when `attempts` calls were made for the job, `failures` calls
-/// of the lane failed in a row, and the server asked for `wait`.
-pub fn react(class: Class, attempts: u32, failures: u32, wait: Option<Duration>) -> Reaction {
+/// What a failure of this class leads to, when `unknown` answers in a row for the job had a code that nobody
+/// knows, `failures` calls of the lane failed in a row, and the server asked for `wait`.
+pub fn react(class: Class, unknown: u32, failures: u32, wait: Option<Duration>) -> Reaction {
     match class {
         Class::Throttled(Scope::App) => {
             Reaction::PauseApp(wait.unwrap_or_else(|| back_off(failures)))
@@ -73,7 +73,7 @@ pub fn react(class: Class, attempts: u32, failures: u32, wait: Option<Duration>)
             Reaction::PauseLane(wait.unwrap_or_else(|| back_off(failures)))
         }
         Class::Busy => wait.map_or(Reaction::BackOff, Reaction::PauseLane),
-        Class::Unknown if attempts < UNKNOWN_TRIES => Reaction::BackOff,
+        Class::Unknown if unknown < UNKNOWN_TRIES => Reaction::BackOff,
         Class::Token | Class::Credentials => Reaction::CloseApp(Probes::PERSON),
         Class::Quota => Reaction::CloseApp(Probes::QUOTA),
         Class::Document => Reaction::CloseLane(Probes::PERSON),

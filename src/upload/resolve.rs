@@ -46,14 +46,13 @@ impl Document {
         client: &Client,
         named: &SpreadsheetRef,
     ) -> Result<SpreadsheetToken, CallError> {
-        if let SpreadsheetRef::Token(token) = named {
-            return Ok(token.clone());
-        }
-        match (&self.token, named) {
-            (Some(token), _) | (None, SpreadsheetRef::Token(token)) => Ok(token.clone()),
-            (None, SpreadsheetRef::Wiki(node)) => {
-                Ok(self.token.insert(client.wiki_node(node).await?).clone())
-            }
+        let node = match named {
+            SpreadsheetRef::Token(token) => return Ok(token.clone()),
+            SpreadsheetRef::Wiki(node) => node,
+        };
+        match &self.token {
+            Some(token) => Ok(token.clone()),
+            None => Ok(self.token.insert(client.wiki_node(node).await?).clone()),
         }
     }
 

@@ -55,7 +55,7 @@ pub struct Found {
 pub enum Finding {
     /// A path may have changed.
     Candidate(Candidate),
-    /// A listing found these files; at most [`super::scan::BATCH`].
+    /// A listing found these files; at most `scan::BATCH`.
     Found {
         /// Whose folder they lie in.
         route: Arc<Route>,

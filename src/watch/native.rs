@@ -4,6 +4,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use notify::event::{
     AccessKind, AccessMode, CreateKind, EventKind, ModifyKind, RemoveKind, RenameMode,
@@ -31,6 +32,7 @@ pub(super) struct Sink {
 pub(super) struct Unsure {
     pub wake: Notify,
     why: std::sync::Mutex<Option<String>>,
+    blind: AtomicBool,
 }
 
 impl Unsure {
@@ -42,6 +44,17 @@ impl Unsure {
             .unwrap_or_else(std::sync::PoisonError::into_inner);
         slot.get_or_insert_with(|| why.into());
         self.wake.notify_one();
+    }
+
+    /// New sub-folders cannot be watched any more.
+    fn set_blind(&self, why: String) {
+        self.blind.store(true, Ordering::Release);
+        self.set(why);
+    }
+
+    /// Whether new sub-folders cannot be watched any more.
+    pub fn blind(&self) -> bool {
+        self.blind.load(Ordering::Acquire)
     }
 
     /// Takes the reason.
@@ -144,6 +157,9 @@ impl Sink {
             Ok(event) => meanings(event)
                 .into_iter()
                 .for_each(|meaning| self.hand_over(meaning)),
+            Err(error) if matches!(error.kind, notify::ErrorKind::MaxFilesWatch) => {
+                self.unsure.set_blind(explain(&error));
+            }
             Err(error) => self.unsure.set(explain(&error)),
         }
     }

@@ -33,8 +33,10 @@ const ARRIVALS: usize = 1024;
 pub struct Watched {
     /// The mapping.
     pub route: Arc<Route>,
-    /// Where findings go.
+    /// Where candidates go.
     pub findings: Sender<Finding>,
+    /// Where listings go; may be slow to take them.
+    pub listings: Sender<Finding>,
     /// The run's ticks.
     pub ticks: Arc<Ticks>,
     /// Where the folder's state is told.
@@ -50,7 +52,7 @@ pub async fn run(watched: Watched, stop: CancellationToken) {
 
 /// Why a folder's watching has to begin anew.
 enum Ended {
-    /// The folder is another one, or none.
+    /// The folder is another one, or none, or new parts of it cannot be watched.
     Replaced,
     /// Nobody listens any more.
     Unheard,
@@ -78,7 +80,7 @@ impl Watched {
                             route: Arc::clone(&self.route),
                             whole: false,
                         };
-                        if self.findings.send(none).await.is_err() {
+                        if self.listings.send(none).await.is_err() {
                             return;
                         }
                     }
@@ -102,6 +104,8 @@ impl Watched {
         let name = &self.route.mapping.name;
         let (arrivals, mut arrived) = mpsc::channel(ARRIVALS);
         let unsure = Arc::new(Unsure::default());
+        // Before any event: what the listing finds was there earlier than what the watches tell.
+        let tick = self.ticks.next();
         let armed = self.arm(arrivals, &unsure).await;
         let (mode, state) = match &armed {
             Ok(_) => ("natively", FolderState::Native),
@@ -112,7 +116,7 @@ impl Watched {
         } else {
             watch.poll_interval
         };
-        if !self.list_all().await {
+        if !self.list_all(tick).await {
             return Ended::Unheard;
         }
         info!(mapping = %name, "watching {} {mode}", self.route.mapping.folder.display());
@@ -130,23 +134,27 @@ impl Watched {
                     heard
                 }
                 () = sleep_until(next_again), if !again.is_empty() => match again.pop_front() {
-                    Some((_, path)) => self.list(Some(path)).await.is_some(),
+                    Some((_, path)) => self.list(Some(path), self.ticks.next()).await.is_some(),
                     None => true,
                 },
                 () = unsure.wake.notified() => match unsure.take() {
+                    Some(why) if unsure.blind() => {
+                        warn!(mapping = %name, "{why}");
+                        return Ended::Replaced;
+                    }
                     Some(why) => {
                         warn!(mapping = %name, "changes may have been missed: {why}; listing the folder");
-                        self.list_all().await
+                        self.list_all(self.ticks.next()).await
                     }
                     None => true,
                 },
                 () = self.rescan.notified() => {
                     info!(mapping = %name, "listing the folder, as asked");
-                    self.list_all().await
+                    self.list_all(self.ticks.next()).await
                 }
                 () = sleep_until(next_listing) => {
                     debug!(mapping = %name, "listing the folder, as it is time");
-                    let heard = self.list_all().await;
+                    let heard = self.list_all(self.ticks.next()).await;
                     next_listing = Instant::now() + period;
                     heard
                 }
@@ -209,7 +217,7 @@ impl Watched {
     ) -> bool {
         let mut path = first;
         loop {
-            if self.list(Some(path)).await.is_none() {
+            if self.list(Some(path), self.ticks.next()).await.is_none() {
                 return false;
             }
             match arrived.try_recv() {
@@ -222,21 +230,20 @@ impl Watched {
         }
     }
 
-    async fn list_all(&self) -> bool {
-        let Some(whole) = self.list(None).await else {
+    async fn list_all(&self, tick: u64) -> bool {
+        let Some(whole) = self.list(None, tick).await else {
             return false;
         };
         let listed = Finding::Listed {
             route: Arc::clone(&self.route),
             whole,
         };
-        self.findings.send(listed).await.is_ok()
+        self.listings.send(listed).await.is_ok()
     }
 
     /// Lists the folder, or what lies below it at a path. `None` when nobody listens any more.
-    async fn list(&self, below: Option<RelPath>) -> Option<bool> {
-        let (route, findings) = (Arc::clone(&self.route), self.findings.clone());
-        let tick = self.ticks.next();
+    async fn list(&self, below: Option<RelPath>, tick: u64) -> Option<bool> {
+        let (route, listings) = (Arc::clone(&self.route), self.listings.clone());
         let whole = off_runtime(move || {
             // A new path is most often a single file, which has had its own event.
             let single = below.as_ref().is_some_and(|below| {
@@ -250,10 +257,10 @@ impl Watched {
                         files,
                         tick,
                     };
-                    findings.blocking_send(found).is_ok()
+                    listings.blocking_send(found).is_ok()
                 })
         })
         .await;
-        (!self.findings.is_closed()).then_some(whole)
+        (!self.listings.is_closed()).then_some(whole)
     }
 }

@@ -1,6 +1,7 @@
 //! Newest wins: of versions that wait only the last is sent, and an older one never comes after it.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 
 use pixcell::image::ContentHash;
 use pixcell::sandbox::{Endpoint, Fault};
@@ -94,5 +95,50 @@ fn a_picture_that_changes_under_the_call_is_not_sent_torn() {
     let hash = rig.state().image(DOC, SHEET, "B2").unwrap().hash;
     rig.daemon()
         .wait_line(&["written", "B2.png", &ContentHash::to_string(&hash)]);
+    rig.finish(2);
+}
+
+/// A rig whose `poster*.png` all go to B2.
+fn contested() -> Rig {
+    Rig::with(|plan| {
+        let mapping = plan.mappings[0].clone();
+        plan.mappings[0] = mapping.rule("poster*.png", "B2");
+    })
+}
+
+#[test]
+fn changed_attributes_of_an_older_file_do_not_bring_it_back() {
+    let mut rig = contested();
+    rig.start();
+    rig.drop_file("poster-1.png", &png(1));
+    rig.expect("B2", &png(1));
+    rig.drop_file("poster-2.png", &png(2));
+    rig.expect("B2", &png(2));
+    let older = rig.file("poster-1.png");
+    fs::set_permissions(&older, fs::Permissions::from_mode(0o640)).unwrap();
+    fs::hard_link(&older, rig.path("backup.png")).unwrap();
+    rig.finish(2);
+    rig.expect("B2", &png(2));
+}
+
+#[test]
+fn when_the_newest_file_goes_unsent_the_one_before_it_is_sent() {
+    let mut rig = contested();
+    rig.start();
+    // The lane is busy with another cell while both arrive.
+    rig.hold_writes();
+    rig.drop_file("C3.png", &png(9));
+    rig.wait_held();
+    rig.drop_file("poster-1.png", &png(1));
+    rig.wait_queued("poster-1.png", &png(1));
+    rig.drop_file("poster-2.png", &png(2));
+    rig.wait_queued("poster-2.png", &png(2));
+    fs::remove_file(rig.file("poster-2.png")).unwrap();
+    rig.wait_status("the older one waits again", |status| {
+        status["totals"]["queued"] == 2
+    });
+    rig.daemon().wait_line(&["poster-2.png", "gone"]);
+    rig.sandbox().release();
+    rig.expect("B2", &png(1));
     rig.finish(2);
 }

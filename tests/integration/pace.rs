@@ -1,9 +1,10 @@
 //! Calls are a budget: never more in a second than configured, and a slot not more often than its
 //! interval, with the last picture in the cell all the same.
 
+use std::fs;
 use std::time::{Duration, Instant};
 
-use pixcell::sandbox::Outcome;
+use pixcell::sandbox::{AnswerWhen, Endpoint, Fault, Outcome};
 
 use crate::support::{LIMIT, Mapping, Rig, document, png};
 
@@ -129,4 +130,48 @@ fn one_document_has_one_call_in_flight_however_many_mappings_feed_it() {
     }
     // That no two overlapped is checked by the rig.
     rig.finish(20);
+}
+
+#[test]
+fn a_wait_that_the_server_asks_for_holds_although_another_document_succeeds() {
+    let mut rig = Rig::with(|plan| {
+        plan.sandbox.documents.push(document("DocA"));
+        plan.mappings.push(Mapping::new("a", "a", "DocA"));
+    });
+    fs::create_dir(rig.path("a")).unwrap();
+    rig.start();
+    // Both calls are in flight before either is answered.
+    let throttled = Fault::on(Endpoint::ValuesImage)
+        .spreadsheet("DocA")
+        .throttle(429, 2);
+    rig.fault(throttled.when(AnswerWhen::BeforeWrite));
+    rig.hold_writes();
+    rig.drop_file("B2.png", &png(1));
+    fs::write(rig.path("a/B2.png"), png(2)).unwrap();
+    rig.wait("both are held", |state| state.held() == 2);
+    rig.sandbox().release();
+    rig.expect("B2", &png(1));
+    rig.drop_file("B3.png", &png(3));
+    rig.expect("B3", &png(3));
+    rig.expect_in("DocA", "B2", &png(2));
+    // A token, two lists of sheets, three pictures.
+    let calls = rig
+        .wait("every call has ended", |state| state.answers(0) == 6)
+        .calls;
+    let throttled = calls
+        .iter()
+        .find(|call| call.code == Some(99_991_400))
+        .unwrap();
+    let ended = throttled.ended_ms.unwrap();
+    let after: Vec<_> = calls
+        .iter()
+        .filter(|call| call.started_ms > ended)
+        .collect();
+    assert_eq!(after.len(), 2, "{calls:#?}");
+    for call in after {
+        assert!(
+            call.started_ms >= ended + 2_000,
+            "{call:?} after {throttled:?}"
+        );
+    }
 }

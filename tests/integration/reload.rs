@@ -122,3 +122,46 @@ fn sigusr1_finds_what_no_event_told() {
     rig.expect("B2", &png(2));
     rig.finish(2);
 }
+
+#[test]
+fn a_configuration_that_cannot_be_run_leaves_the_old_one_in_force() {
+    let mut rig = Rig::started();
+    let text = fs::read_to_string(rig.path("pixcell.yaml")).unwrap();
+    fs::write(
+        rig.path("broken.pem"),
+        "-----BEGIN CERTIFICATE-----\nbroken\n",
+    )
+    .unwrap();
+    let broken = text.replace("feishu:\n", "feishu:\n  ca_file: broken.pem\n");
+    let moved = text.replace("state_dir: state", "state_dir: elsewhere");
+    for (wrong, why) in [(broken, "ca_file"), (moved, "state_dir changed")] {
+        assert_ne!(wrong, text);
+        rig.write_config_text(&wrong);
+        rig.daemon().signal(Signal::HUP);
+        rig.daemon_mut().wait_told("RELOADING=1");
+        rig.daemon_mut().wait_told("READY=1");
+        rig.daemon().wait_line(&["the old one stays in force", why]);
+    }
+    rig.write_config();
+    rig.drop_file("B2.png", &png(1));
+    rig.expect("B2", &png(1));
+    rig.finish(1);
+}
+
+#[test]
+fn a_wish_to_stop_during_a_reload_ends_the_daemon() {
+    let mut rig = Rig::started();
+    rig.hold_writes();
+    rig.drop_file("B2.png", &png(1));
+    rig.wait_held();
+    rig.daemon().signal(Signal::HUP);
+    rig.daemon()
+        .wait_line(&["the configuration was read again"]);
+    rig.daemon().signal(Signal::TERM);
+    rig.daemon().wait_line(&["stopping"]);
+    rig.sandbox().release();
+    rig.end().with_code(0);
+    assert_eq!(rig.writes(), 1);
+    rig.start();
+    rig.finish(1);
+}

@@ -137,3 +137,12 @@ fn a_signal_ends_a_pass_with_exit_code_1() {
         (&true.into(), &1.into())
     );
 }
+
+#[test]
+fn a_folder_that_is_not_there_is_told_and_fails_the_pass() {
+    let mut rig = Rig::with(|plan| plan.mappings.push(Mapping::new("usb", "usb", DOC)));
+    rig.drop_file("B2.png", &png(1));
+    let ended = rig.pixcell(&["sync"]).with_code(1);
+    assert!(ended.stdout.contains("usb"), "{}", ended.stdout);
+    rig.expect("B2", &png(1));
+}

@@ -1,0 +1,420 @@
+//! The tasks of one configuration: the rooms wired, readiness, and an end in order.
+//!
+//! Order of the end: watchers and intake stop, lanes begin no new call, calls in flight get
+//! [`LAST_CALLS`] (for a reload: their own time). A second wish to stop ends it at once.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Notify, mpsc, watch};
+use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+use super::control::{self, Ask};
+use super::daemon::{DaemonError, Ended, Lasting, Mode, Next, Parts, Setup};
+use super::ready;
+use super::signals::Intent;
+use super::status::{LaneStatus, Running, Snapshot, gather};
+use super::supervisor::{Fault, Supervisor};
+use crate::config::{MappingName, SpreadsheetRef};
+use crate::intake::{self, Digested, Intake};
+use crate::placement::{Route, Routes};
+use crate::store::{FileKey, Store, Timestamp};
+use crate::upload::{self, Lane, LaneState, Shared, SharedGate};
+use crate::watch::{Candidate, Finding, FolderState, Hint, Ticks, Watched};
+
+/// How long calls in flight may take once the daemon stops.
+const LAST_CALLS: Duration = Duration::from_secs(10);
+/// And when only the configuration changes: as long as a call may take at all.
+const RELOAD_CALLS: Duration = Duration::from_mins(10);
+/// Candidates between watchers and intake.
+const FINDINGS: usize = 4096;
+/// Batches of listings between watchers and intake.
+const LISTINGS: usize = 4;
+/// A pass over everything gives up on a document after so many failures in a row.
+const PASS_FAILURES: u32 = 5;
+/// How often a pass looks whether it is over.
+const PASS_TICK: Duration = Duration::from_millis(50);
+/// How often a pass counts what is left, which reads the whole queue.
+const PASS_COUNT: Duration = Duration::from_millis(500);
+
+/// The tasks of one configuration.
+pub(super) struct Run {
+    tasks: Supervisor,
+    stop: CancellationToken,
+    routes: Routes,
+    store: Store,
+    findings: mpsc::Sender<Finding>,
+    ticks: Arc<Ticks>,
+    stale: mpsc::Receiver<FileKey>,
+    digested: watch::Receiver<Digested>,
+    rescan: Vec<Arc<Notify>>,
+    live: Arc<Live>,
+    /// Told to lanes once their folders are compared.
+    compared: Vec<(SpreadsheetRef, watch::Sender<bool>)>,
+}
+
+/// What only the running daemon knows.
+struct Live {
+    since: Timestamp,
+    ready: watch::Sender<bool>,
+    folders: BTreeMap<MappingName, watch::Receiver<FolderState>>,
+    lanes: BTreeMap<SpreadsheetRef, (watch::Receiver<LaneState>, Arc<SharedGate>)>,
+    gate: Arc<SharedGate>,
+}
+
+impl Run {
+    /// Starts all tasks.
+    pub fn start(setup: &Setup, lasting: &Lasting) -> Self {
+        let (mut tasks, stop) = (Supervisor::default(), CancellationToken::new());
+        let (findings, candidates) = mpsc::channel(FINDINGS);
+        let (listings, listed) = mpsc::channel(LISTINGS);
+        let (stale, stale_files) = mpsc::channel(FINDINGS);
+        let (digests, digested) = watch::channel(Digested::new());
+        let Lasting {
+            store,
+            since,
+            ticks,
+            events,
+            written,
+            gate,
+            documents,
+        } = lasting;
+        let (routes, mut lanes, mut compared) = (&setup.routes, BTreeMap::new(), Vec::new());
+        let shared = Shared {
+            store: store.clone(),
+            client: setup.client.clone(),
+            routes: routes.clone(),
+            gate: Arc::clone(gate),
+            events: events.clone(),
+            stale,
+            written: Arc::clone(written),
+            documents: documents.clone(),
+        };
+        let spreadsheets: BTreeSet<_> = routes
+            .iter()
+            .map(|route| route.mapping.spreadsheet.clone())
+            .collect();
+        for spreadsheet in spreadsheets {
+            let (state, states) = watch::channel(LaneState::default());
+            let (tell_compared, told_compared) = watch::channel(false);
+            let gate = Arc::new(SharedGate::default());
+            let lane = Lane {
+                spreadsheet: spreadsheet.clone(),
+                shared: shared.clone(),
+                state,
+                compared: told_compared,
+                gate: Arc::clone(&gate),
+            };
+            tasks.spawn(
+                format!("the lane of {spreadsheet}"),
+                upload::run(lane, stop.clone()),
+            );
+            compared.push((spreadsheet.clone(), tell_compared));
+            lanes.insert(spreadsheet, (states, gate));
+        }
+        let intake = Intake {
+            store: store.clone(),
+            routes: routes.clone(),
+            ticks: Arc::clone(ticks),
+            findings: candidates,
+            listings: listed,
+            digested: digests,
+        };
+        tasks.spawn("the intake", intake::run(intake, stop.clone()));
+        let (mut folders, mut rescan) = (BTreeMap::new(), Vec::new());
+        for route in routes.iter() {
+            let (state, states) = watch::channel(FolderState::Starting);
+            let wake = Arc::new(Notify::new());
+            let watched = Watched {
+                route: Arc::clone(route),
+                findings: findings.clone(),
+                listings: listings.clone(),
+                ticks: Arc::clone(ticks),
+                state,
+                rescan: Arc::clone(&wake),
+            };
+            rescan.push(wake);
+            folders.insert(route.mapping.name.clone(), states);
+            let (name, stop) = (
+                format!("the watcher of {}", route.mapping.name),
+                stop.clone(),
+            );
+            tasks.spawn::<Fault>(name, async move {
+                crate::watch::run(watched, stop).await;
+                Ok(())
+            });
+        }
+        let live = Live {
+            since: *since,
+            ready: watch::Sender::new(false),
+            folders,
+            lanes,
+            gate: Arc::clone(gate),
+        };
+        let mut run = Self {
+            tasks,
+            stop,
+            routes: routes.clone(),
+            store: store.clone(),
+            findings,
+            ticks: Arc::clone(ticks),
+            stale: stale_files,
+            digested,
+            rescan,
+            live: Arc::new(live),
+            compared,
+        };
+        run.start_control(&setup.config.state_dir);
+        run
+    }
+
+    fn start_control(&mut self, state_dir: &Path) {
+        match control::listen(state_dir) {
+            Ok(listener) => {
+                let (store, routes, live) = (
+                    self.store.clone(),
+                    self.routes.clone(),
+                    Arc::clone(&self.live),
+                );
+                let answer = move |Ask::Status| {
+                    let (store, routes, live) = (store.clone(), routes.clone(), Arc::clone(&live));
+                    async move {
+                        let gathered = store.call(move |store| gather(store, &routes)).await;
+                        let mut snapshot = gathered
+                            .inspect_err(|error| warn!("control socket: {error}"))
+                            .ok()?;
+                        live.fill(&mut snapshot);
+                        Some(snapshot)
+                    }
+                };
+                let stop = self.stop.clone();
+                self.tasks.spawn::<Fault>("the control socket", async move {
+                    control::serve(listener, answer, stop).await;
+                    Ok(())
+                });
+            }
+            // The pictures matter more than the questions about them.
+            Err(error) => warn!(
+                "no control socket in {}: {error}; `pixcell status` has no answer while this runs",
+                state_dir.display()
+            ),
+        }
+    }
+
+    /// Runs until something ends it; then ends its tasks.
+    pub async fn live(mut self, setup: &Setup, parts: &mut Parts<'_>) -> Result<Next, DaemonError> {
+        let next = self.attend(setup, parts).await?;
+        ready::stopping_unless(matches!(next, Next::Reload(_)));
+        self.stop.cancel();
+        Ok(self.end(next, setup, parts).await)
+    }
+
+    /// Waits for the tasks to end. A wish that comes meanwhile counts: to stop instead of going on with
+    /// another configuration, to read that once more, or to end at once.
+    async fn end(&mut self, mut next: Next, setup: &Setup, parts: &mut Parts<'_>) -> Next {
+        let begun = Instant::now();
+        let mut read_again = false;
+        loop {
+            let most = if matches!(next, Next::Reload(_)) {
+                RELOAD_CALLS
+            } else {
+                LAST_CALLS
+            };
+            let intent = tokio::select! {
+                () = self.tasks.drain(begun + most) => break,
+                Some(intent) = parts.intents.recv() => intent,
+            };
+            match (intent, &next) {
+                (Intent::Stop, Next::Reload(_)) => {
+                    info!("stopping");
+                    next = Next::Ended(Ended::Stopped);
+                }
+                (Intent::Stop, Next::Ended(_)) => {
+                    warn!("ending at once, as asked");
+                    break;
+                }
+                (Intent::Reload, _) => read_again = true,
+                (Intent::Rescan, _) => {}
+            }
+        }
+        match next {
+            Next::Reload(taken) if read_again => {
+                Next::Reload(reload(setup, parts, true).map_or(taken, Box::new))
+            }
+            next => next,
+        }
+    }
+
+    async fn attend(&mut self, setup: &Setup, parts: &mut Parts<'_>) -> Result<Next, DaemonError> {
+        let (mut tick, mut count) = (interval(PASS_TICK), interval(PASS_COUNT));
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        count.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let pass = parts.mode == Mode::Pass;
+        let mut ready = false;
+        loop {
+            if !ready && self.compared() {
+                ready = true;
+                self.live.ready.send_replace(true);
+                info!(folders = self.rescan.len(), "ready");
+                ready::ready("watching");
+                (parts.ready)();
+            }
+            tokio::select! {
+                fault = self.tasks.fault() => {
+                    error!("{fault}");
+                    self.stop.cancel();
+                    self.tasks.drain(Instant::now() + LAST_CALLS).await;
+                    return Err(fault.into());
+                }
+                Some(intent) = parts.intents.recv() => match intent {
+                    Intent::Stop => {
+                        info!("stopping");
+                        return Ok(Next::Ended(Ended::Stopped));
+                    }
+                    Intent::Rescan => self.rescan_all(),
+                    Intent::Reload => if let Some(next) = reload(setup, parts, ready) {
+                        return Ok(Next::Reload(Box::new(next)));
+                    },
+                },
+                Some(key) = self.stale.recv() => self.look_again(key),
+                Ok(()) = self.digested.changed(), if !ready => {}
+                _ = count.tick(), if pass => (parts.left)(self.store.call(Store::queued).await),
+                _ = tick.tick(), if ready && pass => {
+                    if let Some(stuck) = self.passed().await? {
+                        return Ok(Next::Ended(Ended::Passed(stuck)));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Tells each lane whose folders have been compared; whether all have.
+    fn compared(&mut self) -> bool {
+        let digested = self.digested.borrow_and_update().clone();
+        let done = |route: &Arc<Route>| digested.contains_key(&route.mapping.name);
+        for (spreadsheet, tell) in &self.compared {
+            let ours = |route: &&Arc<Route>| route.mapping.spreadsheet == *spreadsheet;
+            if self.routes.iter().filter(ours).all(done) {
+                tell.send_replace(true);
+            }
+        }
+        self.routes.iter().all(done)
+    }
+
+    fn rescan_all(&self) {
+        self.rescan.iter().for_each(|rescan| rescan.notify_one());
+    }
+
+    /// A file that a lane found changed is looked at, whatever events told of it.
+    fn look_again(&self, key: FileKey) {
+        let Some(route) = self.routes.of(&key.mapping) else {
+            return;
+        };
+        let candidate = Candidate {
+            route: Arc::clone(route),
+            path: key.path,
+            hint: Hint::Touched,
+            tick: self.ticks.next(),
+        };
+        if self
+            .findings
+            .try_send(Finding::Candidate(candidate))
+            .is_err()
+        {
+            self.rescan_all();
+        }
+    }
+
+    /// Whether nothing is left to send: all written, parked or refused, or behind something that will
+    /// not pass by itself; then which documents and folders, and why.
+    async fn passed(&self) -> Result<Option<Vec<(String, String)>>, DaemonError> {
+        // Counted before and after: a job can become stale, and a stale one be queued, in between.
+        if self.store.call(Store::totals).await?.stale > 0 {
+            return Ok(None);
+        }
+        let mut stuck = Vec::new();
+        for (spreadsheet, (state, gate)) in &self.live.lanes {
+            let lane = spreadsheet.clone();
+            let next = self.store.call(move |store| store.next(&lane)).await?;
+            let state = state.borrow().clone();
+            let lasting = |gate: &SharedGate| gate.closed().filter(|closed| !closed.passing);
+            let why = match (next, state) {
+                (_, LaneState::Sending { .. } | LaneState::Starting) => return Ok(None),
+                (None, _) => continue,
+                (_, LaneState::Waiting { why, failures, .. }) if failures >= PASS_FAILURES => why,
+                _ => match lasting(gate).or_else(|| lasting(&self.live.gate)) {
+                    Some(closed) => closed.reason,
+                    None => return Ok(None),
+                },
+            };
+            stuck.push((spreadsheet.to_string(), why));
+        }
+        for route in self.routes.iter() {
+            let state = self
+                .live
+                .folders
+                .get(&route.mapping.name)
+                .map(|state| state.borrow().clone());
+            if let Some(FolderState::Missing { why }) = state {
+                stuck.push((route.mapping.folder.display().to_string(), why));
+            }
+        }
+        let still = self.store.call(Store::totals).await?.stale;
+        Ok((still == 0).then_some(stuck))
+    }
+}
+
+/// Reads the configuration again; `None` when it cannot be taken and the old one stays in force.
+fn reload(setup: &Setup, parts: &Parts<'_>, ready: bool) -> Option<Setup> {
+    ready::reloading();
+    let moved = |next: Setup| {
+        let same = next.config.state_dir == setup.config.state_dir;
+        same.then_some(next)
+            .ok_or_else(|| "state_dir changed, which takes a restart".to_owned())
+    };
+    match (parts.reload)().and_then(moved) {
+        Ok(next) => {
+            info!("the configuration was read again");
+            Some(next)
+        }
+        Err(why) => {
+            error!("the configuration was not taken, the old one stays in force: {why}");
+            if ready {
+                ready::ready("watching; the new configuration is wrong, the old one stays");
+            }
+            None
+        }
+    }
+}
+
+impl Live {
+    fn fill(&self, snapshot: &mut Snapshot) {
+        snapshot.running = Some(Running {
+            pid: std::process::id(),
+            version: env!("CARGO_PKG_VERSION").into(),
+            since: self.since,
+            ready: *self.ready.borrow(),
+        });
+        for mapping in &mut snapshot.mappings {
+            let folder = self
+                .folders
+                .iter()
+                .find(|(name, _)| name.as_str() == mapping.name);
+            mapping.state = folder.map(|(_, state)| state.borrow().clone());
+        }
+        snapshot.lanes = self
+            .lanes
+            .iter()
+            .map(|(spreadsheet, (state, gate))| LaneStatus {
+                spreadsheet: spreadsheet.to_string(),
+                state: state.borrow().clone(),
+                gate: gate.closed(),
+            })
+            .collect();
+        snapshot.gate = self.gate.closed();
+    }
+}

@@ -1,0 +1,271 @@
+//! Slots, queue, files and history stay in step, and survive a reopening.
+
+use super::super::fixture::{address, file, job, target};
+use super::super::record::Verdict;
+use super::*;
+use std::time::Duration;
+
+fn store() -> (tempfile::TempDir, Store) {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(&dir.path().join("db")).unwrap();
+    (dir, store)
+}
+
+fn image(job: &Job, address: &SlotAddress) -> FileRecord {
+    FileRecord {
+        fingerprint: job.fingerprint,
+        slot: Some(address.clone()),
+        seen: Seen::Image {
+            hash: job.hash,
+            format: job.format,
+        },
+        at: Timestamp(1),
+    }
+}
+
+fn offer(store: &Store, address: &SlotAddress, job: &Job) {
+    let put = |slot: &mut SlotRecord| slot.job = Some(job.clone());
+    store
+        .take_image(&job.source, &image(job, address), address, put)
+        .unwrap();
+}
+
+fn lane() -> SpreadsheetRef {
+    address("A1").spreadsheet
+}
+
+#[test]
+fn a_slot_has_one_place_in_the_queue_however_often_its_job_is_replaced() {
+    let (_dir, store) = store();
+    for id in 1..=3 {
+        offer(&store, &address("B2"), &job(id, &id.to_string()));
+    }
+    assert_eq!(store.queued(), 1);
+    assert_eq!(store.next(&lane()).unwrap().unwrap().job.id, 3);
+}
+
+#[test]
+fn the_queue_gives_the_earliest_due_then_the_eldest() {
+    let (_dir, store) = store();
+    let due = |id: u64, due| Job {
+        state: JobState::Queued {
+            due: Timestamp(due),
+        },
+        source: file(&id.to_string()),
+        ..job(id, "x")
+    };
+    offer(&store, &address("A1"), &due(1, 50));
+    offer(&store, &address("A2"), &due(2, 20));
+    offer(&store, &address("A3"), &due(3, 20));
+    let mut order = Vec::new();
+    while let Some(next) = store.next(&lane()).unwrap() {
+        order.push(next.job.id);
+        store.withdraw(&next.address, &next.job).unwrap();
+    }
+    assert_eq!(order, [2, 3, 1]);
+}
+
+#[test]
+fn a_receipt_leaves_ledger_and_history_and_an_empty_queue() {
+    let (_dir, store) = store();
+    let (place, job) = (address("B2"), job(1, "a"));
+    offer(&store, &place, &job);
+    assert!(store.begin(&place, &job, Timestamp(2)).unwrap());
+    store
+        .written(
+            &place,
+            &job,
+            &target(),
+            Some(80),
+            Timestamp(3),
+            Timestamp(3),
+        )
+        .unwrap();
+    assert_eq!(store.queued(), 0);
+    assert_eq!(store.slot(&place).unwrap().held(), Some(job.hash));
+    let told: Vec<_> = store.history().map(|event| event.unwrap().done).collect();
+    assert_eq!(
+        told,
+        [Done::Written {
+            target: target(),
+            revision: Some(80),
+            attempts: 1
+        }]
+    );
+}
+
+#[test]
+fn a_receipt_delays_the_version_that_waits_behind_it() {
+    let (_dir, store) = store();
+    let place = address("B2");
+    offer(&store, &place, &job(1, "a"));
+    store.begin(&place, &job(1, "a"), Timestamp(2)).unwrap();
+    offer(&store, &place, &job(2, "b"));
+    let next = Timestamp(3).after(Duration::from_secs(1));
+    store
+        .written(&place, &job(1, "a"), &target(), None, Timestamp(3), next)
+        .unwrap();
+    assert_eq!(store.next(&lane()).unwrap().unwrap().due, next);
+}
+
+#[test]
+fn a_refused_or_vanished_file_takes_its_job_along_but_not_another_files() {
+    let (_dir, store) = store();
+    let (place, other) = (address("B2"), address("C3"));
+    offer(&store, &place, &job(1, "a"));
+    offer(
+        &store,
+        &other,
+        &Job {
+            source: file("c.png"),
+            ..job(2, "c")
+        },
+    );
+    let refused = FileRecord {
+        seen: Seen::Refused {
+            verdict: Verdict::Held,
+            reason: "cut".into(),
+        },
+        ..image(&job(1, "a"), &place)
+    };
+    store.refuse(&file("a.png"), &refused).unwrap();
+    assert_eq!(store.slot(&place).unwrap().job, None);
+    assert_eq!(store.queued(), 1);
+    store.forget(&file("c.png"), Timestamp(9)).unwrap();
+    assert_eq!(store.queued(), 0);
+    assert_eq!(
+        store.history().next().unwrap().unwrap().done,
+        Done::SourceGone
+    );
+    assert_eq!(store.file(&file("c.png")).unwrap(), None);
+}
+
+#[test]
+fn a_file_that_moves_to_another_slot_leaves_no_job_behind() {
+    let (_dir, store) = store();
+    offer(&store, &address("B2"), &job(1, "a"));
+    offer(&store, &address("C3"), &job(2, "a"));
+    assert_eq!(store.slot(&address("B2")).unwrap().job, None);
+    assert_eq!(store.queued(), 1);
+}
+
+#[test]
+fn parked_jobs_leave_the_queue_and_a_changed_configuration_brings_them_back() {
+    let (_dir, store) = store();
+    let (place, job) = (address("B2"), job(1, "a"));
+    offer(&store, &place, &job);
+    let config = ContentHash::of(b"config");
+    store.note_config(config, Timestamp(1)).unwrap();
+    let parked = Parked {
+        reason: "outside the grid".into(),
+        code: Some(90_212),
+        log_id: None,
+        at: Timestamp(4),
+        until: Release::Person,
+    };
+    assert!(store.park(&place, &job, &parked, true).unwrap());
+    assert_eq!(
+        store.totals().unwrap(),
+        Totals {
+            parked: 1,
+            ..Totals::default()
+        }
+    );
+    assert_eq!(store.note_config(config, Timestamp(5)).unwrap(), 0);
+    assert_eq!(
+        store
+            .note_config(ContentHash::of(b"other"), Timestamp(5))
+            .unwrap(),
+        1
+    );
+    assert_eq!(store.queued(), 1);
+}
+
+#[test]
+fn what_was_written_survives_a_reopening_and_the_epoch_grows() {
+    let (dir, store) = store();
+    let (place, job) = (address("B2"), job(1, "a"));
+    offer(&store, &place, &job);
+    store.begin(&place, &job, Timestamp(2)).unwrap();
+    store
+        .written(
+            &place,
+            &job,
+            &target(),
+            Some(80),
+            Timestamp(3),
+            Timestamp(3),
+        )
+        .unwrap();
+    let epoch = store.epoch();
+    drop(store);
+    let store = Store::open(&dir.path().join("db")).unwrap();
+    assert_eq!(store.slot(&place).unwrap().held(), Some(job.hash));
+    assert_eq!(store.epoch(), epoch + 1);
+    let keys: Vec<_> = store.files().map(|file| file.unwrap().0).collect();
+    assert_eq!(keys, [file("a.png")]);
+}
+
+#[test]
+fn a_turn_without_a_call_settles_nothing_of_an_earlier_one() {
+    let (_dir, store) = store();
+    let (place, first, second) = (address("B2"), job(1, "a"), job(2, "b"));
+    offer(&store, &place, &first);
+    store.begin(&place, &first, Timestamp(1)).unwrap();
+    store
+        .written(&place, &first, &target(), None, Timestamp(2), Timestamp(2))
+        .unwrap();
+    offer(&store, &place, &second);
+    // Its answer is lost; the next turn finds the file changed before it calls.
+    store.begin(&place, &second, Timestamp(3)).unwrap();
+    store
+        .postpone(&place, &second, Timestamp(4), false)
+        .unwrap();
+    store.set_stale(&place, &second, false).unwrap();
+    assert_eq!(store.slot(&place).unwrap().held(), None);
+}
+
+#[test]
+fn when_the_newest_of_several_files_goes_the_others_are_looked_at_again() {
+    let (_dir, store) = store();
+    let place = address("B2");
+    offer(&store, &place, &job(1, "a"));
+    let newer = Job {
+        source: file("b.png"),
+        ..job(2, "b")
+    };
+    let put = |slot: &mut SlotRecord| {
+        slot.job = Some(newer.clone());
+        slot.contested = true;
+    };
+    store
+        .take_image(&newer.source, &image(&newer, &place), &place, put)
+        .unwrap();
+    let others = store.forget(&newer.source, Timestamp(5)).unwrap();
+    assert_eq!(others, [file("a.png")]);
+    let again = store.file(&file("a.png")).unwrap().unwrap();
+    assert_eq!(again.fingerprint, Fingerprint::UNKNOWN);
+}
+
+#[test]
+fn a_queue_out_of_step_is_mended_when_the_store_is_opened() {
+    let (dir, store) = store();
+    offer(&store, &address("B2"), &job(1, "a"));
+    store.0.queue.clear().unwrap();
+    store.0.queue.insert(b"Tok1\0nonsense", b"nothing").unwrap();
+    store.sync().unwrap();
+    drop(store);
+    let store = Store::open(&dir.path().join("db")).unwrap();
+    assert_eq!(store.queued(), 1);
+    assert_eq!(store.next(&lane()).unwrap().unwrap().job.id, 1);
+}
+
+#[test]
+fn a_state_of_a_newer_schema_is_refused() {
+    let (dir, store) = store();
+    store.put_meta("schema", &(SCHEMA + 1)).unwrap();
+    store.sync().unwrap();
+    drop(store);
+    let refused = Store::open(&dir.path().join("db")).unwrap_err();
+    assert!(matches!(refused, StoreError::Newer { found, .. } if found == SCHEMA + 1));
+}

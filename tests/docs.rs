@@ -1,0 +1,153 @@
+//! What the documents say of the repository is compared with it: paths, commands, configurations.
+
+// A test fails by panicking.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use pixcell::config::{Environment, Source};
+use pixcell::placement::{Loaded, Placement, RelPath, Slot, load};
+use regex::Regex;
+
+const DOCUMENTS: [&str; 3] = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md"];
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn read(path: &str) -> String {
+    fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+/// What the first group of `pattern` matches in `text`.
+fn all<'a>(pattern: &str, text: &'a str) -> Vec<&'a str> {
+    Regex::new(pattern)
+        .unwrap()
+        .captures_iter(text)
+        .map(|found| found.get(1).unwrap().as_str())
+        .collect()
+}
+
+/// The lines of all fenced blocks of this language.
+fn blocks<'a>(language: &str, text: &'a str) -> Vec<&'a str> {
+    all(&format!(r"(?s)```{language}\n(.*?)```"), text)
+}
+
+#[test]
+fn every_path_that_the_documents_name_exists() {
+    let ours = Regex::new(
+        r"^((src|tests|benches|docs|systemd|\.ci)/[\w./-]*|[\w-]+\.(md|toml|rs)|config\.example\.yaml|LICENSE-\w+)$",
+    )
+    .unwrap();
+    for document in DOCUMENTS {
+        let text = read(document);
+        let quoted = all(r"`([^`\n]+)`", &text);
+        let linked = all(r"\]\(([^)\s]+)\)", &text);
+        let named: Vec<&str> = quoted
+            .into_iter()
+            .chain(linked)
+            .filter(|name| ours.is_match(name))
+            .collect();
+        assert!(named.len() > 3, "{document} names {named:?}");
+        for name in named {
+            assert!(root().join(name).exists(), "{document} names {name}");
+        }
+    }
+}
+
+#[test]
+fn the_checks_run_the_test_command_of_the_readme() {
+    let readme = read("README.md");
+    let commands: Vec<&str> = blocks("sh", &readme)
+        .into_iter()
+        .flat_map(str::lines)
+        .filter(|line| line.starts_with("cargo test"))
+        .collect();
+    assert_eq!(commands.len(), 1, "{commands:?}");
+    let checks = read(".ci/run");
+    assert_eq!(
+        checks.lines().last(),
+        Some(commands[0]),
+        "the tests come last, so that their count ends the output"
+    );
+    assert!(read("CONTRIBUTING.md").contains(commands[0]));
+}
+
+/// A configuration of the documents, with its secret in a file that exists.
+fn loaded(text: &str) -> Loaded {
+    let folder = tempfile::tempdir().unwrap();
+    let secret = folder.path().join("app_secret");
+    fs::write(&secret, "secret\n").unwrap();
+    let named = "/etc/pixcell/app_secret";
+    assert!(text.contains(named), "it shows where the secret is");
+    let text = text.replace(
+        &format!("app_secret_file: {named}"),
+        &format!("app_secret_file: {}", secret.display()),
+    );
+    let env = Environment {
+        home: Some(PathBuf::from("/nonexistent")),
+        current_dir: PathBuf::from("/"),
+        ..Environment::default()
+    };
+    let source = Source::from_text(&folder.path().join("pixcell.yaml"), text);
+    load(&source, &env).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// Where the first mapping sends a file.
+fn place(loaded: &Loaded, file: &str) -> String {
+    let route = loaded.routes.iter().next().expect("a mapping");
+    match route.rules.place(&RelPath::new(Path::new(file)).unwrap()) {
+        Placement::Slot { slot, .. } => match slot.slot {
+            Slot::Cell(cell) => cell.to_string(),
+            Slot::RowByKey { key, .. } => format!("the row of {key}"),
+            Slot::RowOfFile { .. } => "a row of its own".to_owned(),
+        },
+        other => panic!("{file}: {other:?}"),
+    }
+}
+
+#[test]
+fn the_readmes_configuration_does_what_its_comments_say() {
+    let readme = read("README.md");
+    let examples = blocks("yaml", &readme);
+    assert_eq!(examples.len(), 1, "one configuration");
+    let loaded = loaded(examples[0]);
+    assert_eq!(loaded.config.mappings.len(), 1);
+    let told = Regex::new(r"(\S+\.(?:png|jpg)) -> ([A-Z]+\d+)").unwrap();
+    let mut checked = 0;
+    for line in told.captures_iter(examples[0]) {
+        assert_eq!(place(&loaded, &line[1]), line[2], "{}", &line[0]);
+        checked += 1;
+    }
+    assert_eq!(checked, 3, "comments that name a file and its cell");
+    assert_eq!(place(&loaded, "deep/poster.png"), "B2");
+}
+
+#[test]
+fn no_rule_of_the_example_file_hides_another() {
+    let loaded = loaded(&read("config.example.yaml"));
+    let rules = loaded.config.mappings[0].rules.len();
+    let cases = [
+        ("products/SKU-7.png", "the row of SKU-7"),
+        ("inspection/2024/camera-9.jpg", "a row of its own"),
+        ("poster.png", "B2"),
+        ("camera-3.jpg", "C4"),
+        ("H7.png", "H7"),
+    ];
+    assert_eq!(cases.len(), rules, "a case for each rule");
+    for (file, there) in cases {
+        assert_eq!(place(&loaded, file), there, "{file}");
+    }
+}
+
+#[test]
+fn the_readme_names_every_key_of_the_example_file() {
+    let (readme, example) = (read("README.md"), read("config.example.yaml"));
+    let keys = all(r"(?m)^ *(?:- )?#?([a-z_]+):", &example);
+    assert!(keys.len() > 20, "{keys:?}");
+    for key in keys {
+        let named = Regex::new(&format!(r"`([a-z_\[\]]+\.)*{key}[`.\[]")).unwrap();
+        assert!(named.is_match(&readme), "README.md does not name `{key}`");
+    }
+}
