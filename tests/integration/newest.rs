@@ -4,9 +4,9 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
 use pixcell::image::ContentHash;
-use pixcell::sandbox::{Endpoint, Fault};
+use pixcell::sandbox::{Endpoint, Fault, Outcome};
 
-use crate::support::{DOC, Rig, SHEET, png};
+use crate::support::{DOC, Rig, SHEET, jpeg, png};
 
 #[test]
 fn twenty_versions_during_a_call_cost_one_more_call() {
@@ -81,20 +81,60 @@ fn a_rescan_during_a_call_does_not_bring_an_older_file_back() {
     rig.expect("B2", &png(2));
 }
 
+/// A picture of this many bytes: what follows a JPEG's end is no part of it, and is sent all the same.
+fn padded(seed: u32, length: usize) -> Vec<u8> {
+    let mut bytes = jpeg(seed);
+    bytes.resize(length, b'x');
+    bytes
+}
+
 #[test]
-fn a_picture_that_changes_under_the_call_is_not_sent_torn() {
+fn what_is_sent_is_what_was_hashed_though_no_event_told_of_a_change() {
     let mut rig = Rig::started();
     // Waits between being hashed and being sent.
     rig.fault(Fault::on(Endpoint::ValuesImage).throttle(429, 1));
-    rig.drop_file("B2.png", &png(1));
-    rig.warned(&["all calls wait"]);
-    // Through another name, so that no event tells: what is sent must still be what was hashed.
-    fs::hard_link(rig.file("B2.png"), rig.path("other-name")).unwrap();
-    fs::write(rig.path("other-name"), png(2)).unwrap();
-    rig.expect("B2", &png(2));
-    let hash = rig.state().image(DOC, SHEET, "B2").unwrap().hash;
-    rig.daemon()
-        .wait_line(&["written", "B2.png", &ContentHash::to_string(&hash)]);
+    // The file has another name, through which it can be changed unheard; its length stays.
+    let (old, new) = (padded(1, 4_000), padded(2, 4_000));
+    let other_name = rig.outside("other-name", &old);
+    fs::hard_link(&other_name, rig.file("B2.jpg")).unwrap();
+    rig.warned(&["B2.jpg", "all calls wait"]);
+    fs::write(other_name, &new).unwrap();
+    rig.expect("B2", &new);
+    // The ledger says what the cell holds, and the old content was never there.
+    let hash = ContentHash::of(&new).to_string();
+    rig.daemon().wait_line(&["written", "B2.jpg", &hash]);
+    assert_eq!(rig.state().sheet(DOC, SHEET).unwrap().revision, 1);
+    rig.finish(2);
+}
+
+#[test]
+fn a_picture_that_changes_while_it_is_read_is_not_sent_torn() {
+    const LENGTH: usize = 12 * 1024 * 1024;
+    // Looked at again only when the sandbox has read its buffers and noticed the end of the call.
+    let mut rig = Rig::with(|plan| plan.watch = "settle: 4s".into());
+    rig.start();
+    // Slow enough that neither side's buffers hold the rest of the body.
+    rig.fault(Fault::on(Endpoint::ValuesImage).slow_read(5_000_000));
+    let (old, mut new) = (padded(1, LENGTH), padded(1, LENGTH));
+    rig.drop_file("B2.jpg", &old);
+    let other_name = rig.path("other-name");
+    fs::hard_link(rig.file("B2.jpg"), &other_name).unwrap();
+    rig.wait("the call has begun", |state| {
+        !state.in_flight.is_empty() && state.calls(Endpoint::ValuesImage) == 1
+    });
+    let file = fs::File::options().write(true).open(&other_name).unwrap();
+    std::os::unix::fs::FileExt::write_all_at(&file, b"new", LENGTH as u64 - 3).unwrap();
+    drop(file);
+    new.truncate(LENGTH - 3);
+    new.extend(b"new");
+    rig.expect("B2", &new);
+    // Given up before its last byte, so that the sheet changed once only.
+    let calls = rig.write_records();
+    assert_eq!(
+        (calls[0].outcome, calls.len()),
+        (Some(Outcome::Abandoned), 2)
+    );
+    assert_eq!(rig.state().sheet(DOC, SHEET).unwrap().revision, 1);
     rig.finish(2);
 }
 

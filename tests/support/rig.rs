@@ -310,9 +310,11 @@ impl Rig {
         self.calls(Endpoint::ValuesImage) - u64::from(self.fences)
     }
 
-    /// The writes that have ended, oldest first.
+    /// The writes so far, in the order they ended: a picture is in its cell before its call has ended.
+    #[track_caller]
     pub fn write_records(&self) -> Vec<CallRecord> {
-        let calls = self.state().calls;
+        let ended = self.wait("no call in flight", |state| state.in_flight.is_empty());
+        let calls = ended.calls;
         let writes = calls
             .into_iter()
             .filter(|call| call.endpoint == Endpoint::ValuesImage);
