@@ -136,3 +136,21 @@ fn ready_is_told_after_the_folder_was_compared_and_changes_from_then_on_are_seen
     }
     rig.finish(31);
 }
+
+#[test]
+fn ready_is_told_only_when_every_picture_that_was_there_is_known() {
+    const FILES: u32 = 150;
+    let mut rig = Rig::new();
+    rig.hold_writes();
+    for row in 1..=FILES {
+        rig.drop_file(format!("B{row}.png"), &png(row));
+    }
+    rig.start();
+    // Stopped in its tracks at that moment: what it has not said by now, it did not know.
+    rig.daemon().signal(Signal::STOP);
+    rig.daemon().wait_count("decision=Queued", FILES as usize);
+    rig.daemon().signal(Signal::CONT);
+    rig.sandbox().release();
+    rig.expect("B1", &png(1));
+    rig.stop();
+}

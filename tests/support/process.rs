@@ -168,6 +168,14 @@ impl Process {
         found.unwrap_or_else(|| panic!("no line of stderr has all of {parts:?}"))
     }
 
+    /// Waits until stderr says this so often.
+    #[track_caller]
+    pub fn wait_count(&self, part: &str, times: usize) {
+        let said = |text: &str| (text.matches(part).count() >= times).then_some(());
+        let found = self.err.wait(LIMIT, said);
+        found.unwrap_or_else(|| panic!("{part} was not said {times} times"));
+    }
+
     /// Whether stderr holds such a line already.
     pub fn has_line(&self, parts: &[&str]) -> bool {
         line_with(&self.stderr(), parts).is_some()
