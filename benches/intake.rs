@@ -20,7 +20,7 @@ use pixcell::intake::{Looked, look};
 use pixcell::placement::RelPath;
 
 /// Width and height of noise that becomes a JPEG of about that many bytes.
-const SIZES: [(&str, u32, u32); 2] = [("200 KB", 320, 240), ("5 MB", 1600, 1200)];
+const SIZES: [(&str, u32, u32); 2] = [("200 KB", 384, 278), ("5 MB", 2000, 1340)];
 
 /// A photograph's worst case: noise, which hardly compresses.
 fn jpeg(width: u32, height: u32) -> Vec<u8> {

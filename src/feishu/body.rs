@@ -198,24 +198,42 @@ fn encode(encoding: ImageEncoding, chunk: &[u8], first: bool, out: &mut Vec<u8>)
             out.truncate(start + written);
         }
         ImageEncoding::Array => {
-            for (place, byte) in chunk.iter().enumerate() {
-                if !(first && place == 0) {
-                    out.push(b',');
-                }
-                let digits = [byte / 100, byte / 10 % 10, byte % 10];
-                let skip = 2 - usize::from(*byte > 9) - usize::from(*byte > 99);
-                out.extend(digits[skip..].iter().map(|digit| b'0' + digit));
+            let mut bytes = chunk.iter().map(|byte| &NUMBERS[usize::from(*byte)]);
+            // No comma before the first number of all.
+            if first && let Some((number, length)) = bytes.next() {
+                out.extend_from_slice(&number[1..*length]);
             }
+            bytes.for_each(|(number, length)| out.extend_from_slice(&number[..*length]));
         }
     }
 }
+
+/// Every byte as it stands in the array form, after a comma, and how long that is.
+const NUMBERS: [([u8; 4], usize); 256] = {
+    let mut numbers = [([b','; 4], 0); 256];
+    let mut byte = 0;
+    while byte < numbers.len() {
+        let digits = 1 + (byte > 9) as usize + (byte > 99) as usize;
+        let (mut rest, mut place) = (byte, digits);
+        while place > 0 {
+            numbers[byte].0[place] = b"0123456789"[rest % 10];
+            rest /= 10;
+            place -= 1;
+        }
+        numbers[byte].1 = digits + 1;
+        byte += 1;
+    }
+    numbers
+};
 
 /// Length of the array form: its digits and commas depend on the bytes, so they are read once before.
 fn array_length(picture: &Picture) -> Result<u64, SourceFault> {
     let mut length = 0;
     for_each_chunk(picture, |chunk| {
-        let digits = |byte: &u8| 2 + u64::from(*byte > 9) + u64::from(*byte > 99);
-        length += chunk.iter().map(digits).sum::<u64>();
+        length += chunk
+            .iter()
+            .map(|byte| NUMBERS[usize::from(*byte)].1 as u64)
+            .sum::<u64>();
         true
     })?;
     Ok(length.saturating_sub(1))
