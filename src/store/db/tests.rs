@@ -1,8 +1,10 @@
 //! Slots, queue, files and history stay in step, and survive a reopening.
 
 use super::super::fixture::{address, file, job, target};
-use super::super::record::Verdict;
+use super::super::record::{FileRecord, Fingerprint, Parked, Release, Seen, Verdict};
 use super::*;
+use crate::config::SpreadsheetRef;
+use crate::image::ContentHash;
 use std::time::Duration;
 
 fn store() -> (tempfile::TempDir, Store) {

@@ -1,0 +1,161 @@
+//! What intake records of files: what was found in each, and what that means for its slot.
+
+use super::{Result, Store, event, read_meta};
+use crate::image::ContentHash;
+use crate::placement::SlotAddress;
+use crate::store::record::{
+    Done, FileKey, FileRecord, Fingerprint, Release, Seen, SlotRecord, Timestamp,
+};
+
+impl Store {
+    /// Records a whole image and lets `decide` say what it means for its slot.
+    ///
+    /// When the file's rule names another slot than before, a job that waited in the old one goes.
+    ///
+    /// # Errors
+    /// When sled fails or a record is damaged; nothing has changed then.
+    pub fn take_image<R>(
+        &self,
+        key: &FileKey,
+        record: &FileRecord,
+        address: &SlotAddress,
+        decide: impl Fn(&mut SlotRecord) -> R,
+    ) -> Result<R> {
+        let answer = self.write(|txn| {
+            let before = txn.file(key)?.and_then(|file| file.slot);
+            if let Some(before) = before.filter(|before| before != address) {
+                txn.drop_job_of(&before, key)?;
+            }
+            txn.put_file(key, record)?;
+            txn.slot(address, &decide)
+        })?;
+        self.wake(&address.spreadsheet);
+        Ok(answer)
+    }
+
+    /// Records a file whose content is not sent. The job that an earlier content of it waits with
+    /// goes: those bytes are no more. Returns other files that were for the same slot: one of them may
+    /// be the newest now, and each is to be looked at again.
+    ///
+    /// # Errors
+    /// When sled fails or a record is damaged; nothing has changed then.
+    pub fn refuse(&self, key: &FileKey, record: &FileRecord) -> Result<Vec<FileKey>> {
+        let dropped = self.write(|txn| {
+            let before = txn.file(key)?.and_then(|file| file.slot);
+            let mut dropped = None;
+            for address in before.iter().chain(&record.slot) {
+                dropped = txn
+                    .drop_job_of(address, key)?
+                    .map(|_| address.clone())
+                    .or(dropped);
+            }
+            txn.put_file(key, record)?;
+            Ok(dropped)
+        })?;
+        dropped.map_or(Ok(Vec::new()), |address| self.others(&address, key))
+    }
+
+    /// Records that a file cannot be read for now; its job stays, and it is looked at at every listing.
+    ///
+    /// # Errors
+    /// When sled fails; nothing has changed then.
+    pub fn set_unreadable(&self, key: &FileKey, record: &FileRecord) -> Result<()> {
+        let record = FileRecord {
+            fingerprint: Fingerprint::UNKNOWN,
+            ..record.clone()
+        };
+        self.write(|txn| txn.put_file(key, &record))
+    }
+
+    /// Records that a file's attributes changed and its content did not: that is no new arrival.
+    ///
+    /// # Errors
+    /// When sled fails or a record is damaged; nothing has changed then.
+    pub fn same_content(
+        &self,
+        key: &FileKey,
+        record: &FileRecord,
+        address: &SlotAddress,
+        hash: ContentHash,
+    ) -> Result<()> {
+        self.write(|txn| {
+            txn.put_file(key, record)?;
+            txn.slot(address, |slot| {
+                if let Some(job) = &mut slot.job
+                    && job.source == *key
+                    && job.hash == hash
+                {
+                    job.fingerprint = record.fingerprint;
+                }
+            })
+        })
+    }
+
+    /// Forgets a file that is gone. Its waiting job goes, and the history says so; the ledger stays.
+    /// Returns other files that were for the same slot, as [`Self::refuse`] does.
+    ///
+    /// # Errors
+    /// When sled fails or a record is damaged; nothing has changed then.
+    pub fn forget(&self, key: &FileKey, now: Timestamp) -> Result<Vec<FileKey>> {
+        let dropped = self.write(|txn| {
+            let Some(slot) = txn.file(key)?.map(|file| file.slot) else {
+                return Ok(None);
+            };
+            txn.remove_file(key)?;
+            let Some(slot) = slot else { return Ok(None) };
+            match txn.drop_job_of(&slot, key)? {
+                Some(job) => {
+                    txn.note(&event(&slot, &job, Done::SourceGone, now))?;
+                    Ok(Some(slot))
+                }
+                None => Ok(None),
+            }
+        })?;
+        let Some(slot) = dropped else {
+            return Ok(Vec::new());
+        };
+        self.trim_history()?;
+        self.others(&slot, key)
+    }
+
+    /// Files beside `key` that were for this slot, to be read again whatever their times say.
+    fn others(&self, address: &SlotAddress, key: &FileKey) -> Result<Vec<FileKey>> {
+        // Most slots have one file for ever; only for the others all files are gone through.
+        if !self.slot(address)?.contested {
+            return Ok(Vec::new());
+        }
+        let mut others = Vec::new();
+        for entry in self.files() {
+            let (other, file) = entry?;
+            if other != *key && file.slot.as_ref() == Some(address) {
+                let file = FileRecord {
+                    fingerprint: Fingerprint::UNKNOWN,
+                    ..file
+                };
+                self.write(|txn| txn.put_file(&other, &file))?;
+                others.push(other);
+            }
+        }
+        Ok(others)
+    }
+
+    /// When `config` differs from that of the last run: releases what waits for a changed
+    /// configuration, and has refused files looked at again.
+    ///
+    /// # Errors
+    /// When sled fails or a record is damaged.
+    pub fn note_config(&self, config: ContentHash, now: Timestamp) -> Result<usize> {
+        if read_meta(&self.0.dir, &self.0.meta, "config")? == Some(config) {
+            return Ok(0);
+        }
+        let released = self.release(now, |_, _, parked| parked.until == Release::Person)?;
+        for entry in self.files() {
+            let (key, file) = entry?;
+            if matches!(file.seen, Seen::Refused { .. }) {
+                self.write(|txn| txn.remove_file(&key))?;
+            }
+        }
+        self.put_meta("config", &config)?;
+        Ok(released)
+    }
+}

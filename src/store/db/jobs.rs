@@ -1,0 +1,234 @@
+//! What lanes do with jobs: take the first, begin, record the receipt, postpone, park, release.
+
+use std::sync::{Arc, PoisonError};
+
+use tokio::sync::Notify;
+
+use super::{Result, Store, Waiting, event};
+use crate::config::SpreadsheetRef;
+use crate::placement::SlotAddress;
+use crate::store::envelope::Damage;
+use crate::store::record::{
+    Done, Fingerprint, Job, JobState, Parked, SlotRecord, Target, Timestamp,
+};
+use crate::store::txn::{lane_prefix, queue_key};
+
+impl Store {
+    /// Wakes when a job may have been queued for `lane`. A wake-up may be spurious.
+    pub fn waker(&self, lane: &SpreadsheetRef) -> Arc<Notify> {
+        let mut wakers = self.0.wakers.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(wakers.entry(lane.to_string()).or_default())
+    }
+
+    pub(super) fn wake(&self, lane: &SpreadsheetRef) {
+        self.waker(lane).notify_one();
+    }
+
+    /// The job of `lane` that is due first.
+    ///
+    /// # Errors
+    /// When sled fails or a record is damaged.
+    pub fn next(&self, lane: &SpreadsheetRef) -> Result<Option<Waiting>> {
+        let Some(entry) = self.0.queue.scan_prefix(lane_prefix(lane)).next() else {
+            return Ok(None);
+        };
+        let (queue_entry, key) = entry.map_err(|source| self.failed(source))?;
+        let damaged = |damage| self.damaged("queue", damage);
+        let address = postcard::from_bytes(&key).map_err(|_| damaged(Damage::Content))?;
+        let slot = self
+            .read::<SlotRecord>("slots", &self.0.slots, &key)?
+            .unwrap_or_default();
+        // A writer may have moved the job between the two reads; it has woken the lane as well.
+        let current = queue_key(&address, &slot).is_some_and(|key| queue_entry == key);
+        match slot.job {
+            Some(job) if current => match job.state {
+                JobState::Queued { due } => Ok(Some(Waiting { address, job, due })),
+                _ => Ok(None),
+            },
+            _ => {
+                self.wake(lane);
+                Ok(None)
+            }
+        }
+    }
+
+    /// Records that a call for `job` begins, so that a crash in it is known; `false` when a newer
+    /// version has replaced the job. Survives the end of the process.
+    ///
+    /// # Errors
+    /// When sled fails or a record is damaged; the call must not be made then.
+    pub fn begin(&self, address: &SlotAddress, job: &Job, now: Timestamp) -> Result<bool> {
+        let begun = self.write(|txn| txn.slot(address, |slot| slot.begin(job, now)))?;
+        self.0.db.flush().map_err(|source| self.failed(source))?;
+        Ok(begun)
+    }
+
+    /// Records a receipt: ledger, history, and the next job if a newer version waits, which is then
+    /// not due before `next_due`. On disk when this returns.
+    ///
+    /// # Errors
+    /// When sled fails or a record is damaged. The cell holds the picture all the same; the intent
+    /// recorded before leads to one repeat.
+    pub fn written(
+        &self,
+        address: &SlotAddress,
+        job: &Job,
+        target: &Target,
+        revision: Option<u64>,
+        now: Timestamp,
+        next_due: Timestamp,
+    ) -> Result<()> {
+        self.write(|txn| {
+            let attempts = txn.slot(address, |slot| {
+                let attempts = slot
+                    .job_with(job.id)
+                    .map_or(job.attempts + 1, |job| job.attempts);
+                slot.written(job, target.clone(), revision, now);
+                if let Some(Job {
+                    state: JobState::Queued { due },
+                    ..
+                }) = &mut slot.job
+                {
+                    *due = (*due).max(next_due);
+                }
+                attempts
+            })?;
+            let done = Done::Written {
+                target: target.clone(),
+                revision,
+                attempts,
+            };
+            txn.note(&event(address, job, done, now))
+        })?;
+        self.trim_history()?;
+        self.sync()
+    }
+
+    /// Puts `job` back in its lane, due later. `untouched` says that a call was begun for it and surely
+    /// changed nothing.
+    ///
+    /// # Errors
+    /// When sled fails or a record is damaged.
+    pub fn postpone(
+        &self,
+        address: &SlotAddress,
+        job: &Job,
+        due: Timestamp,
+        untouched: bool,
+    ) -> Result<()> {
+        self.change_slot(address, |slot| {
+            if let Some(job) = slot.job_with(job.id) {
+                job.state = JobState::Queued { due };
+            }
+            if untouched {
+                slot.not_written();
+            }
+        })
+    }
+
+    /// Parks `job`; `false` when a newer version has replaced it. `untouched` says that a call was begun
+    /// for it and surely changed nothing.
+    ///
+    /// # Errors
+    /// When sled fails or a record is damaged.
+    pub fn park(
+        &self,
+        address: &SlotAddress,
+        job: &Job,
+        parked: &Parked,
+        untouched: bool,
+    ) -> Result<bool> {
+        let current = self.write(|txn| {
+            let current = txn.slot(address, |slot| {
+                let current = slot.job_with(job.id).map(|job| {
+                    job.state = JobState::Parked(parked.clone());
+                });
+                if untouched {
+                    slot.not_written();
+                }
+                current.is_some()
+            })?;
+            if current {
+                let done = Done::Parked(parked.reason.clone());
+                txn.note(&event(address, job, done, parked.at))?;
+            }
+            Ok(current)
+        })?;
+        self.trim_history()?;
+        Ok(current)
+    }
+
+    /// Sets `job` aside until its file has been looked at again. `untouched` says that a call was begun
+    /// for it and surely changed nothing.
+    ///
+    /// # Errors
+    /// When sled fails or a record is damaged.
+    pub fn set_stale(&self, address: &SlotAddress, job: &Job, untouched: bool) -> Result<()> {
+        self.write(|txn| {
+            let current = txn.slot(address, |slot| {
+                let current = slot.job_with(job.id).map(|job| job.state = JobState::Stale);
+                if untouched {
+                    slot.not_written();
+                }
+                current
+            })?;
+            // Whatever the file's times say, it is to be read again.
+            match (current, txn.file(&job.source)?) {
+                (Some(()), Some(mut file)) => {
+                    file.fingerprint = Fingerprint::UNKNOWN;
+                    txn.put_file(&job.source, &file)
+                }
+                _ => Ok(()),
+            }
+        })
+    }
+
+    /// Drops `job` because the configuration no longer sends its file here, and forgets the file, so
+    /// that it is looked at afresh when the configuration names it again.
+    ///
+    /// # Errors
+    /// When sled fails or a record is damaged.
+    pub fn withdraw(&self, address: &SlotAddress, job: &Job) -> Result<()> {
+        self.write(|txn| {
+            txn.slot(address, |slot| {
+                slot.job.take_if(|current| current.id == job.id).map(drop)
+            })?;
+            let theirs = txn.file(&job.source)?.and_then(|file| file.slot);
+            if theirs.as_ref() == Some(address) {
+                txn.remove_file(&job.source)
+            } else {
+                Ok(())
+            }
+        })
+    }
+
+    /// Puts parked jobs that `which` selects back in their lanes, due now. Tells how many.
+    ///
+    /// # Errors
+    /// When sled fails or a record is damaged.
+    pub fn release(
+        &self,
+        now: Timestamp,
+        which: impl Fn(&SlotAddress, &Job, &Parked) -> bool,
+    ) -> Result<usize> {
+        let mut released = 0;
+        for entry in self.slots() {
+            let (address, slot) = entry?;
+            let Some(job) = slot.job else { continue };
+            let JobState::Parked(parked) = &job.state else {
+                continue;
+            };
+            if which(&address, &job, parked) {
+                self.postpone(&address, &job, now, false)?;
+                released += 1;
+            }
+        }
+        Ok(released)
+    }
+
+    fn change_slot(&self, address: &SlotAddress, change: impl Fn(&mut SlotRecord)) -> Result<()> {
+        self.write(|txn| txn.slot(address, &change))?;
+        self.wake(&address.spreadsheet);
+        Ok(())
+    }
+}

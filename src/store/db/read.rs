@@ -1,0 +1,99 @@
+//! What the store tells: files, slots, history, counts. Changes nothing.
+
+use super::{Result, Store, Totals};
+use crate::config::MappingName;
+use crate::placement::SlotAddress;
+use crate::store::envelope::{self, Damage};
+use crate::store::record::{Event, FileKey, FileRecord, SlotRecord};
+use crate::store::txn::{file_key, parse_file_key, slot_key};
+
+impl Store {
+    /// What is known of a file.
+    ///
+    /// # Errors
+    /// When sled fails or the record is damaged.
+    pub fn file(&self, key: &FileKey) -> Result<Option<FileRecord>> {
+        self.read("files", &self.0.files, &file_key(key))
+    }
+
+    /// What is known of a slot.
+    ///
+    /// # Errors
+    /// When sled fails or the record is damaged.
+    pub fn slot(&self, address: &SlotAddress) -> Result<SlotRecord> {
+        let Ok(key) = slot_key(address) else {
+            return Ok(SlotRecord::default());
+        };
+        Ok(self.read("slots", &self.0.slots, &key)?.unwrap_or_default())
+    }
+
+    /// All files, in the order of mapping and path.
+    pub fn files(&self) -> impl Iterator<Item = Result<(FileKey, FileRecord)>> + '_ {
+        self.files_in(self.0.files.iter())
+    }
+
+    /// The files of one mapping, in the order of their paths.
+    pub fn files_of(
+        &self,
+        mapping: &MappingName,
+    ) -> impl Iterator<Item = Result<(FileKey, FileRecord)>> + '_ {
+        self.files_in(
+            self.0
+                .files
+                .scan_prefix([mapping.as_str().as_bytes(), &[0]].concat()),
+        )
+    }
+
+    fn files_in(
+        &self,
+        found: sled::Iter,
+    ) -> impl Iterator<Item = Result<(FileKey, FileRecord)>> + '_ {
+        found.map(|entry| {
+            let (key, sealed) = entry.map_err(|source| self.failed(source))?;
+            let damaged = |damage| self.damaged("files", damage);
+            let record = envelope::unseal(&key, &sealed).map_err(damaged)?;
+            Ok((
+                parse_file_key(&key).ok_or_else(|| damaged(Damage::Content))?,
+                record,
+            ))
+        })
+    }
+
+    /// All slots.
+    pub fn slots(&self) -> impl Iterator<Item = Result<(SlotAddress, SlotRecord)>> + '_ {
+        self.0.slots.iter().map(|entry| {
+            let (key, sealed) = entry.map_err(|source| self.failed(source))?;
+            let damaged = |damage| self.damaged("slots", damage);
+            let record = envelope::unseal(&key, &sealed).map_err(damaged)?;
+            Ok((
+                postcard::from_bytes(&key).map_err(|_| damaged(Damage::Content))?,
+                record,
+            ))
+        })
+    }
+
+    /// What happened, the latest first.
+    pub fn history(&self) -> impl Iterator<Item = Result<Event>> + '_ {
+        self.0.history.iter().rev().map(|entry| {
+            let (key, sealed) = entry.map_err(|source| self.failed(source))?;
+            envelope::unseal(&key, &sealed).map_err(|damage| self.damaged("history", damage))
+        })
+    }
+
+    /// Counts over all slots. Reads them all.
+    ///
+    /// # Errors
+    /// When sled fails or a record is damaged.
+    pub fn totals(&self) -> Result<Totals> {
+        let mut totals = Totals::default();
+        for entry in self.slots() {
+            totals.count(&entry?.1);
+        }
+        Ok(totals)
+    }
+
+    /// How many jobs wait for their turn, in all lanes.
+    pub fn queued(&self) -> usize {
+        self.0.queue.len()
+    }
+}
