@@ -27,5 +27,6 @@ mod integration {
     mod sync;
     mod unreached;
     mod upload;
+    mod web;
     mod writers;
 }

@@ -35,7 +35,7 @@ pub(super) const WATCH: Keys = Keys {
 };
 pub(super) const STATUS: Keys = Keys {
     section: "under `status:`",
-    known: &["listen"],
+    known: &["listen", "token_file"],
 };
 pub(super) const MAPPING: Keys = Keys {
     section: "in a mapping",
@@ -161,7 +161,7 @@ mod tests {
         &RULE,
         "`first_row` belongs under `find_row:` or under `append:`; is the line indented as it should be?"
     )]
-    #[case("banana", &STATUS, "known under `status:`: `listen`")]
+    #[case("banana", &STATUS, "known under `status:`: `listen`, `token_file`")]
     fn an_unknown_key_is_met_with_what_was_meant(
         #[case] key: &str,
         #[case] here: &Keys,

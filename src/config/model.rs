@@ -107,10 +107,12 @@ pub enum Backend {
 }
 
 /// The status server.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Status {
-    /// Where it listens; `None`: off.
+    /// Where it listens; `None`: off. Beyond loopback only with a token.
     pub listen: Option<SocketAddr>,
+    /// What callers have to show.
+    pub token: Option<SecretString>,
 }
 
 /// A mapping's name: distinct in a configuration, 1 to 64 characters, letters, digits, `-`, `_`, `.`.

@@ -3,9 +3,9 @@
 
 mod feishu;
 mod mapping;
+mod status;
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use self::mapping::Resolved;
 use super::check::RuleCheck;
 use super::environment::Environment;
 use super::keypath::KeyPath;
-use super::model::{Backend, Config, Mapping, Status, Watch};
+use super::model::{Backend, Config, Mapping, Watch};
 use super::problem::{ConfigError, Problem};
 use super::raw::{self, Node};
 use super::section::{Notes, Section, Value};
@@ -99,7 +99,7 @@ fn root<'a>(
         None
     };
     let watch = watch(&top.section("watch", &keys::WATCH), defaults::WATCH);
-    let status = status(&top.section("status", &keys::STATUS));
+    let status = status::resolve(&top.section("status", &keys::STATUS), env);
     let mappings = mappings(&top, env, watch, check);
 
     distinct_names(notes, &mappings);
@@ -136,38 +136,6 @@ fn state_dir(top: &Section<'_>, env: &Environment) -> Option<PathBuf> {
     }
     // The variables may be relative, the state may not.
     default.map(|path| env.current_dir.join(path))
-}
-
-fn status(section: &Section<'_>) -> Option<Status> {
-    let Some(listen) = section.get("listen") else {
-        return Some(Status { listen: None });
-    };
-    let text = listen.text()?;
-    // YAML 1.1 reads `off` as false; both spellings mean the same to people.
-    if matches!(text.to_lowercase().as_str(), "off" | "false" | "no") {
-        return Some(Status { listen: None });
-    }
-    let Ok(address) = text.parse::<SocketAddr>() else {
-        let port = text.trim_start_matches(':');
-        let help = if port.parse::<u16>().is_ok() {
-            format!(
-                "with the address: `127.0.0.1:{port}` for this machine only, `0.0.0.0:{port}` for all"
-            )
-        } else if let Some(port) = text.strip_prefix("localhost:") {
-            format!("as numbers: `127.0.0.1:{port}`")
-        } else {
-            "`off`, or an IP address and a port, as in `127.0.0.1:8484`".to_owned()
-        };
-        return listen.problem(format!("{text:?} is no address to listen on"), help);
-    };
-    section.notes.warning(
-        &section.path.key("listen"),
-        "this version does not serve the status over HTTP yet",
-        "nothing listens there; `pixcell status` asks the running daemon",
-    );
-    Some(Status {
-        listen: Some(address),
-    })
 }
 
 /// A `watch` block over the values that hold without it. What is wrong is noted, and the value

@@ -28,6 +28,25 @@ pub enum Class {
     Unknown,
 }
 
+impl Class {
+    /// The class in one word, for counting.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Throttled(Scope::App) => "throttled_app",
+            Self::Throttled(Scope::Document) => "throttled_document",
+            Self::Busy => "busy",
+            Self::Token => "token",
+            Self::Credentials => "credentials",
+            Self::Quota => "quota",
+            Self::Document => "document",
+            Self::Cell => "cell",
+            Self::Full => "full",
+            Self::Image => "image",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
 /// Whom a throttling concerns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Scope {

@@ -7,6 +7,7 @@ use std::error::Error as _;
 use std::sync::Arc;
 use std::time::Duration;
 
+use metrics::counter;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
 use reqwest::{Method, RequestBuilder, StatusCode, Url};
 use secrecy::ExposeSecret;
@@ -267,8 +268,8 @@ impl Client {
         match call {
             Call::Get(url) => {
                 let request = self.request(Method::GET, url.clone(), token);
-                self.send(request.timeout(self.0.request_timeout), None)
-                    .await
+                let request = request.timeout(self.0.request_timeout);
+                counted("read", self.send(request, None).await)
             }
             Call::Write {
                 url,
@@ -283,7 +284,7 @@ impl Client {
                     + Duration::from_secs(body::encoded_length(picture.length) / SLOWEST_UPLINK);
                 let request = self.request(Method::POST, url.clone(), token);
                 let request = request.body(reqwest::Body::wrap(body)).timeout(limit);
-                self.send(request, Some(&fault)).await
+                counted("write", self.send(request, Some(&fault)).await)
             }
         }
     }
@@ -302,7 +303,8 @@ impl Client {
             .header(CONTENT_TYPE, JSON)
             .body(body.to_string())
             .timeout(self.0.request_timeout);
-        let (answer, log_id) = self.send(request, None).await.map_err(as_credentials)?;
+        let (answer, log_id) =
+            counted("token", self.send(request, None).await).map_err(as_credentials)?;
         let value = answer.rest["tenant_access_token"]
             .as_str()
             .filter(|value| !value.is_empty());
@@ -370,6 +372,18 @@ impl Client {
 }
 
 const JSON: &str = "application/json; charset=utf-8";
+
+/// Counts a call by what came of it.
+fn counted<T>(endpoint: &'static str, done: Result<T, CallError>) -> Result<T, CallError> {
+    let class = match &done {
+        Ok(_) => "ok",
+        Err(CallError::Refused(refusal)) => refusal.class.label(),
+        Err(CallError::Network { .. }) => "network",
+        Err(CallError::Source(_)) => "file_changed",
+    };
+    counter!("pixcell_calls_total", "endpoint" => endpoint, "class" => class).increment(1);
+    done
+}
 
 /// Reads at most [`ANSWER_MOST`] bytes.
 async fn read_answer(mut response: reqwest::Response) -> Result<Vec<u8>, reqwest::Error> {

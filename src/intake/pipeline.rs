@@ -10,6 +10,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use metrics::{counter, histogram};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
@@ -174,8 +175,12 @@ impl Task {
     fn start_look(&mut self, due: Due) {
         self.looking += 1;
         let context = self.context.clone();
+        let mapping = due.route.mapping.name.to_string();
+        counter!("pixcell_candidates_total", "mapping" => mapping).increment(1);
         self.work.spawn_blocking(move || {
+            let begun = Instant::now();
             let next = look_and_record(&context, &due)?;
+            histogram!("pixcell_stage_seconds", "stage" => "look").record(begun.elapsed());
             Ok(Work::Looked {
                 key: due.key(),
                 next,
@@ -365,6 +370,7 @@ fn look_and_record(context: &Context, due: &Due) -> Result<Next, StoreError> {
             place: &place,
             fingerprint,
             verdict,
+            max_bytes: mapping.max_bytes,
             now,
         };
         refusal.tell(&reason);
@@ -431,6 +437,7 @@ fn look_and_record(context: &Context, due: &Due) -> Result<Next, StoreError> {
                 place: &place,
                 fingerprint,
                 verdict,
+                max_bytes: mapping.max_bytes,
                 now,
             };
             refusal.tell(&reason);
@@ -539,6 +546,7 @@ struct Refusal<'a> {
     place: &'a Place,
     fingerprint: Fingerprint,
     verdict: Verdict,
+    max_bytes: u64,
     now: Timestamp,
 }
 
@@ -555,6 +563,17 @@ impl Refusal<'_> {
         }
     }
 
+    /// The reason in one word, for counting.
+    fn class(&self) -> &'static str {
+        match (self.verdict, self.place) {
+            (Verdict::Held, _) if self.fingerprint == Fingerprint::UNKNOWN => "unreadable",
+            (Verdict::Held, _) => "incomplete",
+            (Verdict::Rejected, _) if self.fingerprint.size > self.max_bytes => "too_large",
+            (Verdict::Rejected, Place::Unplaceable(_)) => "no_place",
+            (Verdict::Rejected, _) => "not_an_image",
+        }
+    }
+
     /// Once per cause: a file that grows slowly is looked at often.
     fn tell(&self, reason: &str) {
         let before = self.known.map(|known| &known.seen);
@@ -567,6 +586,8 @@ impl Refusal<'_> {
             return;
         }
         let FileKey { mapping, path } = self.key;
+        counter!("pixcell_refusals_total", "mapping" => mapping.to_string(), "reason" => self.class())
+            .increment(1);
         let slot = self
             .place
             .slot()

@@ -8,6 +8,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
+use metrics::histogram;
 use tokio::time::Instant;
 
 use crate::placement::{RelPath, Route};
@@ -130,6 +131,9 @@ impl Settle {
             .clone();
         self.order.remove(&ready);
         let entry = self.waiting.remove(&ready.1)?;
+        let longest = entry.due.route.mapping.watch.settle * LONGEST_FACTOR;
+        let noticed = entry.latest.checked_sub(longest).unwrap_or(now);
+        histogram!("pixcell_stage_seconds", "stage" => "settle").record(now - noticed);
         self.busy.insert(ready.1, entry.due.counted);
         Some(entry.due)
     }

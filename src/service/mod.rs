@@ -8,6 +8,7 @@ mod run;
 mod signals;
 mod status;
 mod supervisor;
+mod web;
 
 pub use control::{Ask, ask, socket_path};
 pub use daemon::{DaemonError, Ended, Mode, Outcome, Parts, Setup, run};

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{Notify, broadcast, mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
@@ -17,13 +17,14 @@ use super::control::{self, Ask};
 use super::daemon::{DaemonError, Ended, Lasting, Mode, Next, Parts, Setup};
 use super::ready;
 use super::signals::Intent;
-use super::status::{LaneStatus, Running, Snapshot, gather};
+use super::status::{Asking, LaneStatus, Running, Snapshot, gather};
 use super::supervisor::{Fault, Supervisor};
-use crate::config::{MappingName, SpreadsheetRef};
+use super::web;
+use crate::config::{MappingName, SpreadsheetRef, Status};
 use crate::intake::{self, Digested, Intake};
 use crate::placement::{Route, Routes};
 use crate::store::{FileKey, Store, Timestamp};
-use crate::upload::{self, Lane, LaneState, Shared, SharedGate};
+use crate::upload::{self, Lane, LaneEvent, LaneState, Shared, SharedGate};
 use crate::watch::{Candidate, Finding, FolderState, Hint, Ticks, Watched};
 
 /// How long calls in flight may take once the daemon stops.
@@ -169,28 +170,35 @@ impl Run {
             compared,
         };
         run.start_control(&setup.config.state_dir);
+        run.start_web(&setup.config.status, events);
         run
+    }
+
+    /// The way to ask what stands where.
+    fn asking(&self) -> impl Fn() -> Asking + Send + Sync + 'static {
+        let (store, routes, live) = (
+            self.store.clone(),
+            self.routes.clone(),
+            Arc::clone(&self.live),
+        );
+        move || {
+            let (store, routes, live) = (store.clone(), routes.clone(), Arc::clone(&live));
+            Box::pin(async move {
+                let gathered = store.call(move |store| gather(store, &routes)).await;
+                let mut snapshot = gathered
+                    .inspect_err(|error| warn!("status: {error}"))
+                    .ok()?;
+                live.fill(&mut snapshot);
+                Some(snapshot)
+            })
+        }
     }
 
     fn start_control(&mut self, state_dir: &Path) {
         match control::listen(state_dir) {
             Ok(listener) => {
-                let (store, routes, live) = (
-                    self.store.clone(),
-                    self.routes.clone(),
-                    Arc::clone(&self.live),
-                );
-                let answer = move |Ask::Status| {
-                    let (store, routes, live) = (store.clone(), routes.clone(), Arc::clone(&live));
-                    async move {
-                        let gathered = store.call(move |store| gather(store, &routes)).await;
-                        let mut snapshot = gathered
-                            .inspect_err(|error| warn!("control socket: {error}"))
-                            .ok()?;
-                        live.fill(&mut snapshot);
-                        Some(snapshot)
-                    }
-                };
+                let asking = self.asking();
+                let answer = move |Ask::Status| asking();
                 let stop = self.stop.clone();
                 self.tasks.spawn::<Fault>("the control socket", async move {
                     control::serve(listener, answer, stop).await;
@@ -202,6 +210,30 @@ impl Run {
                 "no control socket in {}: {error}; `pixcell status` has no answer while this runs",
                 state_dir.display()
             ),
+        }
+    }
+
+    fn start_web(&mut self, status: &Status, events: &broadcast::Sender<LaneEvent>) {
+        let sources = web::Sources {
+            store: self.store.clone(),
+            routes: self.routes.clone(),
+            events: events.clone(),
+            ask: Box::new(self.asking()),
+        };
+        match web::start(status, sources, self.stop.clone()) {
+            Ok(None) => {}
+            Ok(Some(serve)) => self.tasks.spawn::<Fault>("the status server", async move {
+                serve.await;
+                Ok(())
+            }),
+            // As above.
+            Err(error) => {
+                let address = status.listen.map(tracing::field::display);
+                warn!(
+                    address,
+                    "no status page: cannot listen there: {error}; pictures are written all the same"
+                );
+            }
         }
     }
 

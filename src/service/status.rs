@@ -2,6 +2,7 @@
 //! only.
 
 use std::collections::BTreeMap;
+use std::pin::Pin;
 
 use serde::{Deserialize, Serialize};
 
@@ -12,6 +13,9 @@ use crate::watch::FolderState;
 
 /// Longest list of parked jobs and of refused files; their counts are exact.
 const LIST_MOST: usize = 1000;
+
+/// An answer under way; `None` when the store does not answer, which is logged.
+pub(super) type Asking = Pin<Box<dyn Future<Output = Option<Snapshot>> + Send>>;
 
 /// What stands where.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use metrics::{counter, histogram};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{broadcast, mpsc, watch};
 use tokio::time::Instant;
@@ -315,6 +316,7 @@ impl Worker {
             debug!(slot = %address.slot, "a newer version came");
             return Ok(());
         }
+        histogram!("pixcell_stage_seconds", "stage" => "queue").record(began.since(job.since));
         self.lane.state.send_replace(LaneState::Sending {
             file: job.source.path.to_string(),
             slot: address.slot.to_string(),
@@ -370,6 +372,8 @@ impl Worker {
         min_interval: Duration,
     ) -> Turn {
         let (now, revision) = (Timestamp::now(), receipt.revision);
+        histogram!("pixcell_stage_seconds", "stage" => "call").record(took);
+        let recording = Instant::now();
         {
             let (address, job, target) = (address.clone(), job.clone(), target.clone());
             self.store(move |store| {
@@ -384,6 +388,8 @@ impl Worker {
             })
             .await?;
         }
+        histogram!("pixcell_stage_seconds", "stage" => "record").record(recording.elapsed());
+        count_written(&job);
         self.got_through();
         self.shared().written.fetch_add(1, Ordering::Relaxed);
         let FileKey { mapping, path } = &job.source;
@@ -558,6 +564,7 @@ impl Worker {
         };
         if current {
             let (FileKey { mapping, path }, reason) = (&job.source, parked.reason);
+            counter!("pixcell_parked_total", "mapping" => mapping.to_string()).increment(1);
             warn!(%mapping, file = %path, slot = %address.slot, "parked: {reason}");
             self.tell(LaneEvent::Parked {
                 source: job.source,
@@ -593,6 +600,19 @@ impl Worker {
     fn tell(&self, event: LaneEvent) {
         // Nobody listening is fine.
         let _ = self.shared().events.send(event);
+    }
+}
+
+/// Counts a receipt that was recorded just now.
+fn count_written(job: &Job) {
+    let mapping = job.source.mapping.to_string();
+    counter!("pixcell_written_total", "mapping" => mapping.clone()).increment(1);
+    counter!("pixcell_written_bytes_total", "mapping" => mapping).increment(job.fingerprint.size);
+    // Only an event carries no name; how old a file is that a listing found says nothing of us.
+    if job.arrival.name.is_empty() {
+        let changed = u64::try_from(job.fingerprint.ctime / 1_000_000).unwrap_or(0);
+        histogram!("pixcell_close_to_receipt_seconds")
+            .record(Timestamp::now().since(Timestamp(changed)));
     }
 }
 

@@ -4,6 +4,7 @@
 // Each module of tests uses its own part.
 #![allow(dead_code)]
 
+mod browser;
 mod http;
 mod pictures;
 mod plan;
@@ -13,7 +14,8 @@ mod source;
 
 use std::time::Duration;
 
-pub use http::fetch_token;
+pub use browser::Browser;
+pub use http::{Answer, exchange, fetch_token, get};
 pub use pictures::{Random, jpeg, large_jpeg, png};
 pub use plan::{DOC, FOLDER, Mapping, Plan, SECRET, SHEET, document};
 pub use process::Ended;
@@ -23,3 +25,8 @@ pub use source::code;
 
 /// How long anything is waited for: generous, as the machine may be busy; reached only on failure.
 pub const LIMIT: Duration = Duration::from_secs(30);
+
+/// Between two looks at something that cannot be waited for.
+pub fn pause() {
+    std::thread::park_timeout(Duration::from_millis(20));
+}

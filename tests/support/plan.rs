@@ -20,6 +20,8 @@ pub struct Plan {
     pub secret: String,
     /// Further lines below `feishu:`.
     pub feishu: Vec<String>,
+    /// Lines of their own, as `status: {listen: "127.0.0.1:0"}`.
+    pub top: Vec<String>,
     /// Below `watch:`.
     pub watch: String,
     pub mappings: Vec<Mapping>,
@@ -87,6 +89,7 @@ impl Default for Plan {
             },
             secret: SECRET.into(),
             feishu: Vec::new(),
+            top: Vec::new(),
             watch: "settle: 150ms".into(),
             mappings: vec![Mapping::new("lobby", FOLDER, DOC)],
             args: vec!["-v"],
@@ -109,6 +112,9 @@ impl Plan {
         );
         for line in &self.feishu {
             writeln!(text, "  {line}").unwrap();
+        }
+        for line in &self.top {
+            writeln!(text, "{line}").unwrap();
         }
         writeln!(text, "watch: {{ {} }}\nmappings:", self.watch).unwrap();
         for mapping in &self.mappings {

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs;
 use std::io::Write;
+use std::net::SocketAddr;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -22,7 +23,7 @@ use tokio::runtime::Runtime;
 
 use super::plan::{DOC, FOLDER, Plan, SECRET, SHEET};
 use super::process::{Ended, Process};
-use super::{LIMIT, Signal, png};
+use super::{Answer, LIMIT, Signal, get, pause, png};
 
 /// The column of the sentinels; tests leave it alone.
 const FENCE: &str = "T";
@@ -226,6 +227,28 @@ impl Rig {
                 return status;
             }
             assert!(Instant::now() < end, "not {what}: {status:#}");
+        }
+    }
+
+    /// Where the daemon serves its status page, when the plan has one.
+    #[track_caller]
+    pub fn page(&self) -> SocketAddr {
+        let line = self.daemon().wait_line(&["the status page is served at"]);
+        let (_, rest) = line.split_once("http://").unwrap();
+        rest[..rest.find('/').unwrap()].parse().unwrap()
+    }
+
+    /// Asks for a path of the status page until the answer is so.
+    #[track_caller]
+    pub fn wait_page(&self, path: &str, is_so: impl Fn(&Answer) -> bool) -> Answer {
+        let end = Instant::now() + LIMIT;
+        loop {
+            let answer = get(self.page(), path);
+            if is_so(&answer) {
+                return answer;
+            }
+            assert!(Instant::now() < end, "{path} says {}", answer.text());
+            pause();
         }
     }
 

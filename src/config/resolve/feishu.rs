@@ -249,7 +249,8 @@ fn secret(
     Ok(None)
 }
 
-fn from_file(value: &Value<'_>, env: &Environment) -> Option<SecretString> {
+/// The secret in the file that a value names.
+pub(super) fn from_file(value: &Value<'_>, env: &Environment) -> Option<SecretString> {
     let path = value.path(env)?;
     match secret::read_file(&path) {
         Ok(FileSecret { secret, mode }) => {
@@ -258,7 +259,7 @@ fn from_file(value: &Value<'_>, env: &Environment) -> Option<SecretString> {
         }
         Err(error) => value.problem(
             format!("no secret in {}: {error}", path.display()),
-            "the file holds the app's secret and nothing else, on one line; the user that runs pixcell must be able to read it",
+            "the file holds the secret and nothing else, on one line; the user that runs pixcell must be able to read it",
         ),
     }
 }

@@ -244,6 +244,11 @@ fn values_that_are_not_right_are_repeated_with_what_would_be() {
             "mappings:",
             "status:\n  listen: localhost:8484\nmappings:",
         ),
+        (
+            "open to the network without a token",
+            "mappings:",
+            "status:\n  listen: 0.0.0.0:8484\nmappings:",
+        ),
         ("a Windows path", "/srv/kiosk", r"C:\Users\kiosk"),
         ("a Windows share", "/srv/kiosk", r"\\server\share"),
         ("a variable", "/srv/kiosk", "$HOME/kiosk"),

@@ -160,6 +160,29 @@ fn the_sheet_of_the_url_holds_unless_another_is_named() {
     );
 }
 
+#[test]
+fn the_status_server_may_be_open_to_the_network_with_a_token() {
+    let folder = tempfile::tempdir().unwrap();
+    let token = folder.path().join("token");
+    std::fs::write(&token, "open-sesame\n").unwrap();
+    std::fs::set_permissions(&token, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    let text = good_but(
+        "mappings:",
+        &format!(
+            "status: {{listen: '[::]:8484', token_file: {}}}\nmappings:",
+            token.display()
+        ),
+    );
+    let parsed = parsed(&text);
+    assert_eq!(parsed.warnings.len(), 0, "{:?}", parsed.warnings);
+    assert_eq!(
+        parsed.config.status.listen,
+        Some("[::]:8484".parse().unwrap())
+    );
+    assert!(parsed.config.status.token.is_some());
+    assert!(!format!("{:?}", parsed.config).contains("open-sesame"));
+}
+
 #[rstest]
 #[case("off", None)]
 #[case("false", None)]

@@ -92,6 +92,11 @@ impl Store {
         Ok(totals)
     }
 
+    /// Bytes on disk; `None` when the system does not say.
+    pub fn size_on_disk(&self) -> Option<u64> {
+        self.0.db.size_on_disk().ok()
+    }
+
     /// How many jobs wait for their turn, in all lanes.
     pub fn queued(&self) -> usize {
         self.0.queue.len()

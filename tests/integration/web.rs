@@ -1,0 +1,377 @@
+//! The status server: what it shows, to whom, and that it stays out of the uploads' way.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpStream;
+use std::os::unix::fs::symlink;
+
+use pixcell::image::ContentHash;
+use pixcell::sandbox::{Permission, SheetSpec};
+use rstest::rstest;
+use serde_json::Value;
+
+use crate::support::{
+    Answer, Browser, DOC, LIMIT, Mapping, Plan, Rig, SECRET, SHEET, document, exchange, get, jpeg,
+    png,
+};
+
+fn served(plan: &mut Plan) {
+    plan.top = vec!["status: {listen: \"127.0.0.1:0\"}".into()];
+}
+
+fn started() -> Rig {
+    let mut rig = Rig::with(served);
+    rig.start();
+    rig
+}
+
+/// The view, once it shows so many cells.
+#[track_caller]
+fn view(rig: &Rig, cells: usize) -> Value {
+    let shows = |answer: &Answer| answer.json()["cells"].as_array().unwrap().len() == cells;
+    rig.wait_page("/api/view", shows).json()
+}
+
+/// Every path that says something, with what it says.
+fn everything(rig: &Rig) -> BTreeMap<String, String> {
+    let paths = [
+        "/",
+        "/page.js",
+        "/words.js",
+        "/page.css",
+        "/icon.svg",
+        "/api/view",
+        "/api/status",
+        "/metrics",
+        "/healthz",
+        "/readyz",
+        "/none",
+    ];
+    paths
+        .into_iter()
+        .map(|path| (path.to_owned(), get(rig.page(), path).text()))
+        .collect()
+}
+
+#[test]
+fn a_cell_is_shown_with_its_picture_and_revision() {
+    let rig = started();
+    rig.drop_file("B2.png", &png(1));
+    rig.expect("B2", &png(1));
+    let view = view(&rig, 1);
+    let (cell, written) = (&view["cells"][0], &rig.write_records()[0]);
+    assert_eq!(
+        (&cell["cell"], &cell["file"]),
+        (&"B2".into(), &"B2.png".into())
+    );
+    assert_eq!(cell["mapping"], "lobby");
+    assert_eq!(cell["picture"], "here");
+    assert_eq!(
+        cell["revision"],
+        rig.state().image(DOC, SHEET, "B2").unwrap().revision,
+        "{written:?}"
+    );
+    let picture = get(
+        rig.page(),
+        &format!("/api/pictures/{}", ContentHash::of(&png(1)).to_hex()),
+    );
+    assert_eq!((picture.status, &picture.body), (200, &png(1)));
+    assert!(
+        picture.head.contains("content-type: image/png"),
+        "{}",
+        picture.head
+    );
+    assert_eq!(get(rig.page(), "/readyz").status, 200);
+    assert_eq!(get(rig.page(), "/healthz").status, 200);
+    let alone = get(rig.page(), "/api/status").json();
+    assert_eq!(alone["totals"]["written"], 1);
+}
+
+#[test]
+fn no_file_but_the_picture_of_a_cell_can_be_had() {
+    let rig = started();
+    rig.drop_file("B2.png", &png(1));
+    rig.drop_file("B3.png", &png(2));
+    rig.drop_file("note.png", &png(3)); // No rule takes it.
+    rig.expect("B2", &png(1));
+    rig.expect("B3", &png(2));
+    view(&rig, 2);
+    let asked = |bytes: &[u8]| {
+        let hash = ContentHash::of(bytes).to_hex();
+        get(rig.page(), &format!("/api/pictures/{hash}")).status
+    };
+    assert_eq!(
+        (asked(&png(1)), asked(&png(2)), asked(&png(3))),
+        (200, 200, 404)
+    );
+    // The same bytes, behind a link that leaves the folder.
+    let outside = rig.outside("outside.png", &png(1));
+    fs::remove_file(rig.file("B2.png")).unwrap();
+    symlink(outside, rig.file("B2.png")).unwrap();
+    assert_eq!(asked(&png(1)), 404);
+    // The same name with a length and times that differ.
+    fs::write(rig.file("B3.png"), "something private").unwrap();
+    assert_eq!(asked(&png(2)), 404);
+    for path in [
+        "/api/pictures/../../pixcell.yaml",
+        "/api/pictures/%2e%2e%2fpixcell.yaml",
+        "/api/pictures/B3.png",
+        "/../pixcell.yaml",
+        "/in/B3.png",
+    ] {
+        let answer = get(rig.page(), path);
+        assert_eq!(answer.status, 404, "{path}");
+        assert!(!answer.text().contains("private"), "{path}");
+    }
+}
+
+#[test]
+fn formats_that_browsers_do_not_show_and_large_files_are_named_instead() {
+    let mut rig = Rig::with(|plan| {
+        served(plan);
+        plan.mappings[0] = plan.mappings[0].clone().rule("{cell}.heic", "{cell}");
+    });
+    rig.start();
+    let heic = include_bytes!("../fixtures/images/picture.heic");
+    let large = [jpeg(1), vec![0; 4 * 1024 * 1024]].concat();
+    rig.drop_file("B2.heic", heic);
+    rig.expect("B2", heic);
+    rig.drop_file("B3.jpg", &large);
+    rig.expect("B3", &large);
+    let view = view(&rig, 2);
+    let told: Vec<_> = view["cells"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|cell| &cell["picture"])
+        .collect();
+    assert_eq!(told, ["format", "large"]);
+    for bytes in [&heic[..], &large] {
+        let hash = ContentHash::of(bytes).to_hex();
+        assert_eq!(
+            get(rig.page(), &format!("/api/pictures/{hash}")).status,
+            404
+        );
+    }
+}
+
+#[rstest]
+#[case::own("GET / HTTP/1.1\r\nHost: localhost:1", 200)]
+#[case::head("HEAD /api/view HTTP/1.1\r\nHost: localhost:1", 200)]
+#[case::post("POST /api/view HTTP/1.1\r\nHost: localhost:1", 405)]
+#[case::delete("DELETE /api/pictures/x HTTP/1.1\r\nHost: localhost:1", 405)]
+#[case::foreign("GET / HTTP/1.1\r\nHost: evil.example", 403)]
+#[case::foreign_events("GET /api/events HTTP/1.1\r\nHost: evil.example", 403)]
+#[case::none("GET / HTTP/1.1", 400)]
+#[case::old("GET / HTTP/1.0", 400)]
+fn only_this_machine_reads_and_nobody_changes(#[case] head: &str, #[case] status: u16) {
+    let rig = started();
+    let answer = exchange(rig.page(), head, "");
+    assert_eq!(answer.status, status, "{}", answer.head);
+    assert_eq!(answer.head.contains("allow: get, head"), status == 405);
+    assert!(!answer.head.contains("access-control"), "{}", answer.head);
+    for header in [
+        "content-security-policy: default-src 'none'",
+        "x-content-type-options: nosniff",
+    ] {
+        assert!(answer.head.contains(header), "{}", answer.head);
+    }
+}
+
+#[test]
+fn a_token_is_asked_for_when_one_is_configured() {
+    let mut rig = Rig::with(|plan| {
+        plan.top = vec!["status: {listen: \"0.0.0.0:0\", token_file: token}".into()];
+    });
+    fs::write(rig.path("token"), "open-sesame\n").unwrap();
+    rig.start();
+    let with = |more: &str| {
+        let head = format!("GET /api/view HTTP/1.1\r\nHost: kiosk.example{more}");
+        exchange(rig.page(), &head, "")
+    };
+    let refused = with("");
+    assert_eq!(refused.status, 401);
+    assert!(
+        refused.head.contains("www-authenticate: basic"),
+        "{}",
+        refused.head
+    );
+    assert_eq!(with("\r\nAuthorization: Bearer open-sesam").status, 401);
+    assert_eq!(with("\r\nAuthorization: Bearer open-sesame").status, 200);
+    assert!(!rig.daemon().stderr().contains("open-sesame"));
+}
+
+#[test]
+fn neither_token_nor_secret_is_shown_whatever_happens() {
+    const TOKEN: &str = "IowABCDEFGHIJKLMNOPQRSTUVWXY";
+    const WIKI: &str = "wikcnABCDEFGHIJKLMNOPQRSTUV";
+    let mut rig = Rig::with(|plan| {
+        served(plan);
+        plan.sandbox.documents = vec![
+            document(TOKEN),
+            document(DOC).sheet(SheetSpec::new("abcdef", "Other")),
+        ];
+        plan.sandbox.documents[1].permission = Some(Permission::None);
+        plan.mappings = vec![
+            Mapping::new("lobby", "in", TOKEN),
+            Mapping::new("shelf", "shelf", DOC),
+            Mapping::new(
+                "wiki",
+                "wiki",
+                &format!("https://sample.feishu.cn/wiki/{WIKI}"),
+            ),
+        ];
+    });
+    for folder in ["shelf", "wiki"] {
+        fs::create_dir(rig.path(folder)).unwrap();
+    }
+    rig.start();
+    rig.drop_file("B2.png", &png(1));
+    fs::write(rig.path("shelf/B2.png"), png(2)).unwrap();
+    fs::write(rig.path("wiki/B2.png"), png(3)).unwrap();
+    rig.expect_in(TOKEN, "B2", &png(1));
+    // Every lane has something to say.
+    let closed = |answer: &Answer| {
+        let view = answer.json();
+        let lanes = view["status"]["lanes"].as_array().unwrap().clone();
+        lanes.iter().filter(|lane| !lane["gate"].is_null()).count() == 2
+    };
+    rig.wait_page("/api/view", closed);
+    let all = everything(&rig);
+    assert!(all["/api/view"].contains("…VWXY"), "{}", all["/api/view"]);
+    for (path, text) in &all {
+        for hidden in [TOKEN, WIKI, SECRET] {
+            assert!(!text.contains(hidden), "{path} shows {hidden}");
+        }
+    }
+}
+
+#[test]
+fn a_name_with_control_characters_is_one_valid_line_everywhere() {
+    let rig = started();
+    rig.drop_file("evil\n\u{1b}[31m<b>\"\\.png", b"no picture");
+    rig.drop_file("B2.png", &png(1));
+    rig.expect("B2", &png(1));
+    for (path, text) in everything(&rig) {
+        assert!(!text.contains('\u{1b}'), "{path}");
+        assert!(!text.contains("evil\n"), "{path}");
+    }
+}
+
+#[test]
+fn events_tell_of_a_change_and_end_with_the_daemon() {
+    let mut rig = started();
+    let mut stream = TcpStream::connect(rig.page()).unwrap();
+    stream.set_read_timeout(Some(LIMIT)).unwrap();
+    write!(
+        stream,
+        "GET /api/events HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    )
+    .unwrap();
+    let mut lines = BufReader::new(stream).lines();
+    let mut next = || loop {
+        let line = lines.next()?.unwrap();
+        if let Some(version) = line
+            .strip_prefix("data: ")
+            .filter(|version| !version.is_empty())
+        {
+            return Some(version.to_owned());
+        }
+    };
+    let before = next().unwrap();
+    rig.drop_file("B2.png", &png(1));
+    rig.expect("B2", &png(1));
+    assert_ne!(next().unwrap(), before);
+    rig.stop();
+    while next().is_some() {}
+}
+
+#[test]
+fn metrics_count_what_happened() {
+    let rig = started();
+    rig.drop_file("B2.png", &png(1));
+    rig.drop_file("B3.png", b"no picture");
+    rig.expect("B2", &png(1));
+    let has = |lines: &[&str]| {
+        let lines: Vec<String> = lines.iter().map(|line| format!("\n{line}\n")).collect();
+        rig.wait_page("/metrics", |answer| {
+            let text = answer.text();
+            lines.iter().all(|line| text.contains(line.as_str()))
+        })
+    };
+    let all = has(&[
+        "pixcell_written_total{mapping=\"lobby\"} 1",
+        "pixcell_refusals_total{mapping=\"lobby\",reason=\"not_an_image\"} 1",
+        "pixcell_calls_total{endpoint=\"write\",class=\"ok\"} 1",
+        "pixcell_stage_seconds_count{stage=\"call\"} 1",
+        "pixcell_stage_seconds_count{stage=\"record\"} 1",
+        "pixcell_close_to_receipt_seconds_count 1",
+        "pixcell_images{mapping=\"lobby\"} 1",
+        "pixcell_gate_closed{scope=\"app\",mapping=\"\"} 0",
+        &format!(
+            "pixcell_written_bytes_total{{mapping=\"lobby\"}} {}",
+            png(1).len()
+        ),
+    ]);
+    assert!(
+        !all.text().contains("B2"),
+        "no label names a file:\n{}",
+        all.text()
+    );
+}
+
+#[test]
+fn an_address_that_is_taken_is_told_and_pictures_are_written_all_the_same() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    let mut rig = Rig::with(|plan| plan.top = vec![format!("status: {{listen: \"{address}\"}}")]);
+    rig.start();
+    rig.warned(&["no status page", &address.to_string()]);
+    rig.drop_file("B2.png", &png(1));
+    rig.expect("B2", &png(1));
+}
+
+#[test]
+fn a_browser_shows_a_new_picture_and_its_revision_without_a_reload() {
+    let rig = started();
+    rig.drop_file("B2.png", &png(1));
+    rig.expect("B2", &png(1));
+    let Some(browser) = Browser::open(&format!("http://{}/", rig.page())) else {
+        return;
+    };
+    // The hash, whether the browser could show it, and the revision.
+    let cell = "const card = document.querySelector('[data-cell=\"B2\"]'), picture = card?.querySelector('img'); \
+         return picture && [picture.src.split('/').pop(), picture.naturalWidth > 0, \
+         card.querySelector('.revision').textContent];";
+    let shows = |bytes: &[u8]| {
+        let hash = ContentHash::of(bytes).to_hex();
+        let revision = rig.state().image(DOC, SHEET, "B2").unwrap().revision;
+        let wanted = serde_json::json!([hash, true, format!("revision {revision}")]);
+        browser.wait(cell, |shown| *shown == wanted)
+    };
+    let first = shows(&png(1));
+    browser.script("window.loaded = 'once'");
+    rig.drop_file("B2.png", &png(2));
+    rig.expect("B2", &png(2));
+    let second = shows(&png(2));
+    assert!(first != second, "{first}");
+    // A cell that was not there, and one that is refused.
+    rig.drop_file("C3.png", &png(3));
+    rig.drop_file("D4.png", b"no picture");
+    browser.wait(
+        "return document.querySelectorAll('.card img').length",
+        |n| *n == 2,
+    );
+    browser.wait(
+        "return document.querySelector('[data-count=refused] dd').textContent",
+        |n| *n == "1",
+    );
+    assert_eq!(browser.script("return window.loaded"), "once");
+    // In the other language as well, and nothing was refused by the policy or broke.
+    browser.script("document.getElementById('language').click()");
+    let heading = browser.script(
+        "return document.documentElement.lang + document.querySelector('.list h2').textContent",
+    );
+    assert_eq!(heading, "zh-CN未发送 1");
+}
