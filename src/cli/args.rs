@@ -28,14 +28,16 @@ pub struct Common {
     /// Log warnings and errors only
     #[arg(long, short, global = true, conflicts_with = "verbose")]
     pub quiet: bool,
-    /// How logs look on stderr; `$RUST_LOG` selects them more finely
-    #[arg(long, global = true, value_name = "FORMAT", default_value = "text")]
+    /// How logs look; `$RUST_LOG` selects them more finely
+    #[arg(long, global = true, value_name = "FORMAT", default_value = "auto")]
     pub log_format: LogFormat,
 }
 
 /// How logs look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
+    /// To the journal with fields when stderr goes there, as under systemd; else as text
+    Auto,
     /// Lines for people, in colour on a terminal
     Text,
     /// A JSON object a line

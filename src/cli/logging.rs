@@ -1,13 +1,16 @@
-//! Logs on stderr: lines for people or JSON, and never through the middle of a progress bar.
+//! Logs: to the journal, or on stderr as lines for people or JSON, and never through the middle of a progress bar.
 
 use std::io::{self, IsTerminal, Write};
 use std::sync::{Mutex, PoisonError};
 
 use indicatif::ProgressBar;
-use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::writer::MakeWriter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, fmt};
 
 use super::args::{Common, LogFormat};
+use super::journal::{self, Journal};
 
 /// The bar on the terminal, if there is one.
 static BAR: Mutex<Option<ProgressBar>> = Mutex::new(None);
@@ -21,16 +24,17 @@ pub fn start(common: &Common, calm: bool) {
         _ => "trace",
     };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(Stderr);
+    let log = tracing_subscriber::registry().with(filter);
+    let lines = fmt::layer().with_writer(Stderr);
     // A second start, as in tests, keeps the first.
     let _ = match common.log_format {
-        LogFormat::Text => {
+        LogFormat::Auto if journal::is_there() => log.with(Journal).try_init(),
+        LogFormat::Auto | LogFormat::Text => {
             let colour = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-            log.with_ansi(colour).with_target(false).try_init()
+            log.with(lines.with_ansi(colour).with_target(false))
+                .try_init()
         }
-        LogFormat::Json => log.json().flatten_event(true).try_init(),
+        LogFormat::Json => log.with(lines.json().flatten_event(true)).try_init(),
     };
 }
 

@@ -6,6 +6,7 @@ mod args;
 mod check;
 mod demo;
 mod exit;
+mod journal;
 mod load;
 mod logging;
 mod output;

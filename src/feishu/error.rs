@@ -52,6 +52,14 @@ pub enum Outcome {
 }
 
 impl CallError {
+    /// The answer, when there was one.
+    pub fn refusal(&self) -> Option<&Refusal> {
+        match self {
+            Self::Refused(refusal) => Some(refusal),
+            _ => None,
+        }
+    }
+
     /// What the failed call may have done.
     pub fn outcome(&self) -> Outcome {
         match self {

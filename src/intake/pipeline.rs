@@ -371,6 +371,7 @@ fn look_and_record(context: &Context, due: &Due) -> Result<Next, StoreError> {
             fingerprint,
             verdict,
             max_bytes: mapping.max_bytes,
+            listed: due.found.is_some(),
             now,
         };
         refusal.tell(&reason);
@@ -438,6 +439,7 @@ fn look_and_record(context: &Context, due: &Due) -> Result<Next, StoreError> {
                 fingerprint,
                 verdict,
                 max_bytes: mapping.max_bytes,
+                listed: due.found.is_some(),
                 now,
             };
             refusal.tell(&reason);
@@ -547,6 +549,8 @@ struct Refusal<'a> {
     fingerprint: Fingerprint,
     verdict: Verdict,
     max_bytes: u64,
+    /// Found by a listing, not by an event.
+    listed: bool,
     now: Timestamp,
 }
 
@@ -594,8 +598,15 @@ impl Refusal<'_> {
             .map(|address| address.slot.to_string())
             .unwrap_or_default();
         match self.verdict {
-            Verdict::Rejected => warn!(%mapping, file = %path, slot, "rejected: {reason}"),
-            Verdict::Held => info!(%mapping, file = %path, slot, "held until it changes: {reason}"),
+            Verdict::Rejected => warn!(%mapping, file = %path, %slot, "rejected: {reason}"),
+            // A listing meets a file that nobody writes any more; an event comes from a writer that
+            // mostly goes on.
+            Verdict::Held if self.listed => {
+                info!(%mapping, file = %path, %slot, "held until it changes: {reason}");
+            }
+            Verdict::Held => {
+                debug!(%mapping, file = %path, %slot, "held until it changes: {reason}");
+            }
         }
     }
 }

@@ -450,6 +450,7 @@ impl Worker {
         let (now, clock, reason) = (Instant::now(), Timestamp::now(), error.to_string());
         let FileKey { mapping, path } = &job.source;
         let slot = &address.slot;
+        let (code, logid) = told(&error);
         let due = match reaction {
             Reaction::Park(until) => {
                 self.failures = 0;
@@ -463,7 +464,7 @@ impl Worker {
                     "the app",
                     &job,
                     slot,
-                    &reason,
+                    (&reason, &error),
                     |gate| {
                         gate.close(&reason, probes, now, clock);
                     },
@@ -476,7 +477,7 @@ impl Worker {
                     "this spreadsheet",
                     &job,
                     slot,
-                    &reason,
+                    (&reason, &error),
                     |gate| {
                         gate.close(&reason, probes, now, clock);
                     },
@@ -484,7 +485,7 @@ impl Worker {
                 clock
             }
             Reaction::PauseApp(wait) => {
-                warn!(%mapping, file = %path, %slot, "{reason}; all calls wait for {wait:.1?}");
+                warn!(%mapping, file = %path, %slot, code, logid, "{reason}; all calls wait for {wait:.1?}");
                 self.shared()
                     .gate
                     .change(|gate| gate.pause(&reason, wait, now, clock));
@@ -495,7 +496,7 @@ impl Worker {
                     Reaction::PauseLane(wait) => wait,
                     _ => back_off(self.failures - 1),
                 };
-                warn!(%mapping, file = %path, %slot, failures = self.failures, "{reason}; next try in {wait:.1?}");
+                warn!(%mapping, file = %path, %slot, failures = self.failures, code, logid, "{reason}; next try in {wait:.1?}");
                 self.lane
                     .gate
                     .change(|gate| gate.pause(&reason, wait, now, clock));
@@ -541,7 +542,7 @@ impl Worker {
         whose: &str,
         job: &Job,
         slot: &crate::placement::Slot,
-        reason: &str,
+        (reason, error): (&str, &CallError),
         close: impl FnOnce(&mut Gate),
     ) {
         let before = gate.closed().filter(|closed| !closed.passing);
@@ -549,7 +550,8 @@ impl Worker {
         let FileKey { mapping, path } = &job.source;
         // Told when it closes and when the reason changes, not at every probe.
         if before.is_none_or(|before| before.reason != *reason) {
-            warn!(%mapping, file = %path, %slot, "nothing is sent for {whose}: {reason}");
+            let (code, logid) = told(error);
+            warn!(%mapping, file = %path, %slot, code, logid, "nothing is sent for {whose}: {reason}");
         }
         self.tell(LaneEvent::GateClosed {
             reason: reason.to_owned(),
@@ -565,7 +567,8 @@ impl Worker {
         if current {
             let (FileKey { mapping, path }, reason) = (&job.source, parked.reason);
             counter!("pixcell_parked_total", "mapping" => mapping.to_string()).increment(1);
-            warn!(%mapping, file = %path, slot = %address.slot, "parked: {reason}");
+            let (code, logid) = (parked.code, parked.log_id.as_deref());
+            warn!(%mapping, file = %path, slot = %address.slot, code, logid, "parked: {reason}");
             self.tell(LaneEvent::Parked {
                 source: job.source,
                 address,
@@ -616,12 +619,18 @@ fn count_written(job: &Job) {
     }
 }
 
+/// Code and log id of an answer, for logs.
+fn told(error: &CallError) -> (Option<i64>, Option<&str>) {
+    let refusal = error.refusal();
+    (
+        refusal.and_then(|refusal| refusal.code),
+        refusal.and_then(|refusal| refusal.log_id.as_deref()),
+    )
+}
+
 /// A job's reason to wait for a person or a change.
 fn parked(reason: String, error: Option<&CallError>, until: Release) -> Parked {
-    let refusal = match error {
-        Some(CallError::Refused(refusal)) => Some(refusal),
-        _ => None,
-    };
+    let refusal = error.and_then(CallError::refusal);
     Parked {
         reason,
         code: refusal.and_then(|refusal| refusal.code),

@@ -50,7 +50,7 @@ const CRATES: [(&str, &[&str]); 20] = [
     // counted leaves the house in one place.
     ("metrics", &["service", "upload", "intake", "feishu"]),
     ("metrics_exporter_prometheus", &["service"]),
-    ("tracing_journald", &["cli"]),
+    ("libsystemd", &["cli"]),
     ("indicatif", &["cli"]),
     ("clap", &["cli"]),
     ("clap_complete", &["cli"]),

@@ -281,3 +281,21 @@ fn a_refused_image_is_parked_and_a_new_version_tries_again() {
     rig.expect("B2", &jpeg(2));
     rig.finish(3);
 }
+
+#[test]
+fn a_file_that_is_being_written_costs_no_line_and_one_that_was_left_behind_does() {
+    let whole = png(2);
+    let mut rig = Rig::with(|plan| plan.args = Vec::new());
+    rig.drop_file("B2.png", &whole[..40]);
+    rig.start();
+    let line = rig
+        .daemon()
+        .wait_line(&["held until it changes", "file=B2.png"]);
+    assert!(line.contains(" INFO "), "{line}");
+    rig.drop_file("B3.png", &whole[..40]);
+    rig.wait_status("held", |status| status["mappings"][0]["held"] == 2);
+    rig.drop_file("B3.png", &whole);
+    rig.expect("B3", &whole);
+    rig.daemon().wait_line(&["written", "file=B3.png"]);
+    assert!(!rig.daemon().has_line(&["held", "B3.png"]));
+}
