@@ -53,26 +53,22 @@ fn snapshot(setup: &Setup) -> Result<Snapshot, Failure> {
         )
         .into());
     }
-    let _lock = match Lock::take(dir, "pixcell status") {
-        Err(LockError::Held(held)) => {
-            return Err(Failure {
-                exit: Exit::Held,
-                error: anyhow::anyhow!(
-                    "pixcell ({}) is starting or stopping; ask again in a moment",
-                    held.holder
-                ),
-            });
-        }
-        taken => taken.map_err(DaemonError::from)?,
+    let free = || match Lock::is_free(dir) {
+        Err(LockError::Held(held)) => Err(Failure {
+            exit: Exit::Held,
+            error: anyhow::anyhow!(
+                "pixcell ({}) is starting or stopping; ask again in a moment",
+                held.holder
+            ),
+        }),
+        free => Ok(free.map_err(DaemonError::from)?),
     };
-    let opened = store::open(dir).map_err(DaemonError::from)?;
-    if let Some((aside, why)) = &opened.moved_aside {
-        tracing::error!(
-            "the state was damaged ({why}) and was moved to {}",
-            aside.display()
-        );
-    }
-    Ok(gather(&opened.store, &setup.routes).map_err(DaemonError::from)?)
+    free()?;
+    let looked = store::look(dir);
+    // A daemon that started meanwhile has changed what was being copied.
+    free()?;
+    let (store, _copy) = looked.map_err(DaemonError::from)?;
+    Ok(gather(&store, &setup.routes).map_err(DaemonError::from)?)
 }
 
 fn print(out: &mut impl Write, setup: &Setup, snapshot: &Snapshot) -> io::Result<()> {

@@ -35,6 +35,11 @@ impl ContentHash {
             .map(|hash| Self(hash.into()))
     }
 
+    /// Its bytes.
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
     /// All 64 hex digits, in lower case.
     pub fn to_hex(&self) -> String {
         blake3::Hash::from(self.0).to_hex().to_string()

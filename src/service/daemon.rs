@@ -158,12 +158,8 @@ pub async fn run(setup: Setup, mut parts: Parts<'_>) -> Result<Outcome, DaemonEr
         off_runtime(move || lock(&dir, &role)).await?
     };
     let opened = off_runtime(move || store::open(&state_dir)).await?;
-    if let Some((aside, why)) = &opened.moved_aside {
-        error!(
-            "the state was damaged ({why}) and was moved to {}; every folder is compared afresh and \
-             pictures may be sent once more",
-            aside.display()
-        );
+    if let Some(said) = &opened.said {
+        error!("{said}");
     }
     let lasting = Lasting {
         store: opened.store,

@@ -6,29 +6,35 @@
 //! | `slots` | [`SlotAddress`] | [`SlotRecord`] |
 //! | `queue` | document, 0, due, job id | the slot's key; one entry for every queued job |
 //! | `history` | sequence | [`Event`]; the newest [`HISTORY_MOST`] |
-//! | `meta` | name | schema version, epoch, configuration |
+//! | `meta` | name | schema version, epoch, configuration, [`Tally`] |
 //!
 //! A tree is registered in [`Inner`] and [`Store::open`]; one that changes together with others also in
 //! [`Txn`] and [`Store::write`]. The files beside this one hold what the rooms call.
 //! Records that must change together change in one transaction (`txn`).
 //! Every method blocks; on the async runtime use [`Store::call`].
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::fs::File;
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use sled::transaction::{ConflictableTransactionResult, TransactionError};
+use sled::transaction::{
+    ConflictableTransactionError, ConflictableTransactionResult, TransactionError,
+};
 use sled::{Db, Transactional, Tree};
 use tokio::sync::Notify;
 
 use super::envelope::{self, Damage};
 use super::error::StoreError;
-use super::record::{Done, Event, Job, JobState, SlotRecord, Timestamp};
-use super::txn::{Abort, Txn, queue_key, slot_key};
+use super::generation::Generation;
+use super::record::{Done, Event, FileRecord, Fingerprint, Job, JobState, SlotRecord, Timestamp};
+use super::txn::{self, Abort, TALLY, Tally, Txn, queue_key, slot_key, stamp};
 use crate::blocking::off_runtime;
 use crate::placement::SlotAddress;
 
@@ -37,7 +43,8 @@ const CACHE_BYTES: u64 = 8 * 1024 * 1024;
 /// How many lines of history are kept.
 const HISTORY_MOST: usize = 10_000;
 /// Grows when the trees or keys change.
-pub(super) const SCHEMA: u32 = 1;
+/// 1: no tally. Opening such a store adds it.
+pub(super) const SCHEMA: u32 = 2;
 
 /// The store. Cheap to clone.
 #[derive(Clone)]
@@ -55,6 +62,12 @@ struct Inner {
     /// sled's own file, for the fsync that its `flush` leaves out on Linux.
     log: File,
     epoch: u64,
+    /// Which database.
+    id: u64,
+    /// The schema it was found with.
+    was: u32,
+    /// Raised with every receipt; a copy to look at has none.
+    generation: OnceLock<Mutex<Generation>>,
     wakers: Mutex<HashMap<String, Arc<Notify>>>,
 }
 
@@ -102,7 +115,8 @@ mod read;
 type Result<T> = std::result::Result<T, StoreError>;
 impl Store {
     /// Opens or creates the database in `dir`. [`super::open`] is the way in: it takes care of damage.
-    pub(super) fn open(dir: &Path) -> Result<Self> {
+    /// Its epoch is later than `epoch` and than that of its last run.
+    pub(super) fn open(dir: &Path, epoch: u64) -> Result<Self> {
         let failed = |source| StoreError::Sled {
             dir: dir.into(),
             source,
@@ -116,14 +130,15 @@ impl Store {
         let tree = |name| db.open_tree(name).map_err(failed);
         let (files, slots, queue) = (tree("files")?, tree("slots")?, tree("queue")?);
         let (history, meta) = (tree("history")?, tree("meta")?);
-        let found = read_meta(dir, &meta, "schema")?.unwrap_or(SCHEMA);
+        let found: u32 = read_meta(dir, &meta, "schema")?.unwrap_or(SCHEMA);
         if found > SCHEMA {
             return Err(StoreError::Newer {
                 dir: dir.into(),
                 found,
             });
         }
-        let epoch = read_meta::<u64>(dir, &meta, "epoch")?.unwrap_or(0) + 1;
+        let epoch = epoch.max(read_meta(dir, &meta, "epoch")?.unwrap_or(0)) + 1;
+        let tally: Option<Tally> = read_meta(dir, &meta, "tally")?;
         let log = sync_new(dir).map_err(|source| StoreError::Sync {
             dir: dir.into(),
             source,
@@ -140,9 +155,24 @@ impl Store {
             history_len,
             log,
             epoch,
+            id: tally.map_or_else(any_id, |tally| tally.store),
+            was: found,
+            generation: OnceLock::new(),
             wakers: Mutex::default(),
         }));
-        store.mend_queue()?;
+        let slots = store.mend_queue()?;
+        match tally {
+            Some(tally) if tally.slots == slots => {}
+            None if found < SCHEMA || store.0.slots.is_empty() => {
+                let tally = Tally {
+                    store: store.0.id,
+                    sequence: store.next_id()?,
+                    slots,
+                };
+                store.put_meta("tally", &tally)?;
+            }
+            _ => return Err(StoreError::WentBack { dir: dir.into() }),
+        }
         store.put_meta("schema", &SCHEMA)?;
         store.put_meta("epoch", &epoch)?;
         store.sync()?;
@@ -150,10 +180,15 @@ impl Store {
     }
 
     /// Puts the queue in step with the slots, which alone say what waits, and so reads every slot once.
-    fn mend_queue(&self) -> Result<()> {
-        let mut wanted = HashMap::new();
-        for entry in self.slots() {
-            let (address, slot) = entry?;
+    /// Returns the sum of their stamps.
+    fn mend_queue(&self) -> Result<u64> {
+        let (mut wanted, mut stamps) = (HashMap::new(), 0_u64);
+        for entry in &self.0.slots {
+            let (key, sealed) = entry.map_err(|source| self.failed(source))?;
+            let damaged = |damage| self.damaged("slots", damage);
+            let (sequence, slot) = envelope::open(&key, &sealed).map_err(damaged)?;
+            let address = postcard::from_bytes(&key).map_err(|_| damaged(Damage::Content))?;
+            stamps = stamps.wrapping_add(stamp(&key, sequence));
             if let (Some(place), Ok(key)) = (queue_key(&address, &slot), slot_key(&address)) {
                 wanted.insert(place, key);
             }
@@ -176,7 +211,66 @@ impl Store {
                 .insert(place, key)
                 .map_err(|source| self.failed(source))?;
         }
-        Ok(())
+        Ok(stamps)
+    }
+
+    /// Which database this is.
+    pub(super) fn id(&self) -> u64 {
+        self.0.id
+    }
+
+    /// The schema it was found with.
+    pub(super) fn was(&self) -> u32 {
+        self.0.was
+    }
+
+    /// Takes back what is known for sure: what each cell holds, and which files need no second look.
+    ///
+    /// # Errors
+    /// When sled fails or a record is damaged; repeating it does no harm.
+    pub(super) fn doubt(&self, now: Timestamp) -> Result<()> {
+        for entry in self.slots() {
+            let (address, _) = entry?;
+            self.write(|txn| txn.slot(&address, |slot| slot.doubt(now)))?;
+        }
+        for entry in self.files() {
+            let (key, file) = entry?;
+            let file = FileRecord {
+                fingerprint: Fingerprint::UNKNOWN,
+                ..file
+            };
+            self.write(|txn| txn.put_file(&key, &file))?;
+        }
+        self.sync()
+    }
+
+    /// The sequence of its latest transaction.
+    ///
+    /// # Errors
+    /// When sled fails or the tally is damaged.
+    pub(super) fn sequence(&self) -> Result<u64> {
+        let tally: Option<Tally> = self.read("meta", &self.0.meta, TALLY)?;
+        Ok(tally.map_or(0, |tally| tally.sequence))
+    }
+
+    /// From now on every receipt raises this mark.
+    pub(super) fn keep(&self, generation: Generation) {
+        // A store is given its mark once, by whoever opened it.
+        let _ = self.0.generation.set(Mutex::new(generation));
+    }
+
+    /// Raises the mark to what is on disk by now.
+    fn raise(&self, received: u64) -> Result<()> {
+        let Some(generation) = self.0.generation.get() else {
+            return Ok(());
+        };
+        let mut generation = generation.lock().unwrap_or_else(PoisonError::into_inner);
+        generation
+            .raise(received)
+            .map_err(|source| StoreError::Sync {
+                dir: self.0.dir.clone(),
+                source,
+            })
     }
 
     /// Runs `work` on a thread where blocking is allowed.
@@ -220,26 +314,61 @@ impl Store {
         })
     }
 
+    /// Whether the files that are written to are still those in the state directory. sled goes on into
+    /// files that were deleted without an error.
+    ///
+    /// # Errors
+    /// When they are not, or it cannot be told.
+    pub fn still_there(&self) -> Result<()> {
+        let ours = self.0.log.metadata();
+        let named = std::fs::metadata(self.0.dir.join("db"));
+        match (ours, named) {
+            (Ok(ours), Ok(named)) if (ours.dev(), ours.ino()) == (named.dev(), named.ino()) => {
+                Ok(())
+            }
+            _ => Err(StoreError::Gone {
+                dir: self.0.dir.clone(),
+            }),
+        }
+    }
+
     /// Runs `body` on all trees at once: all of it is recorded, or nothing.
     fn write<R>(&self, body: impl Fn(&Txn<'_>) -> std::result::Result<R, Abort>) -> Result<R> {
-        let sequence = self.next_id()?;
+        self.write_at(body).map(|(_, answer)| answer)
+    }
+
+    /// The same, with the transaction's sequence.
+    fn write_at<R>(
+        &self,
+        body: impl Fn(&Txn<'_>) -> std::result::Result<R, Abort>,
+    ) -> Result<(u64, R)> {
         let Inner {
             files,
             slots,
             queue,
             history,
+            meta,
             ..
         } = &*self.0;
-        (files, slots, queue, history)
+        (files, slots, queue, history, meta)
             .transaction(
-                |(files, slots, queue, history)| -> ConflictableTransactionResult<R, _> {
-                    body(&Txn {
+                |(files, slots, queue, history, meta)| -> ConflictableTransactionResult<_, _> {
+                    let tally = txn::get_at("meta", meta, TALLY)?;
+                    let (_, tally) = tally
+                        .ok_or(ConflictableTransactionError::Abort(("meta", Damage::Short)))?;
+                    let txn = Txn {
                         files,
                         slots,
                         queue,
                         history,
-                        sequence,
-                    })
+                        tally,
+                        change: Cell::default(),
+                    };
+                    let answer = body(&txn)?;
+                    if let Some(tally) = txn.tallied() {
+                        meta.insert(TALLY, txn::seal(TALLY, tally.sequence, &tally)?)?;
+                    }
+                    Ok((txn.sequence(), answer))
                 },
             )
             .map_err(|error| match error {
@@ -323,6 +452,10 @@ fn event(address: &SlotAddress, job: &Job, done: Done, at: Timestamp) -> Event {
         hash: job.hash,
         done,
     }
+}
+
+fn any_id() -> u64 {
+    RandomState::new().build_hasher().finish()
 }
 
 fn read_meta<T: DeserializeOwned>(dir: &Path, meta: &Tree, key: &str) -> Result<Option<T>> {

@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 /// Grows when a record's encoding changes; the reader of an older one is its migration.
-const FORMAT: u8 = 1;
+pub(super) const FORMAT: u8 = 1;
 /// Format (1), sequence (8), CRC-32 (4).
 const HEADER: usize = 13;
 
@@ -45,14 +45,23 @@ pub fn seal<T: Serialize>(
 
 /// Unwraps what was stored under `key`.
 pub fn unseal<T: DeserializeOwned>(key: &[u8], sealed: &[u8]) -> Result<T, Damage> {
+    open(key, sealed).map(|(_, record)| record)
+}
+
+/// The same with the sequence it was stored with.
+pub fn open<T: DeserializeOwned>(key: &[u8], sealed: &[u8]) -> Result<(u64, T), Damage> {
     let sum = sealed.get(9..HEADER).ok_or(Damage::Short)?;
-    if sealed[0] != FORMAT {
-        return Err(Damage::Format(sealed[0]));
-    }
     if sum != checksum(key, sealed).to_le_bytes() {
         return Err(Damage::Checksum);
     }
-    postcard::from_bytes(&sealed[HEADER..]).map_err(|_| Damage::Content)
+    // Only now: noise is no later version.
+    if sealed[0] != FORMAT {
+        return Err(Damage::Format(sealed[0]));
+    }
+    let mut sequence = [0; 8];
+    sequence.copy_from_slice(&sealed[1..9]);
+    let record = postcard::from_bytes(&sealed[HEADER..]).map_err(|_| Damage::Content)?;
+    Ok((u64::from_le_bytes(sequence), record))
 }
 
 fn checksum(key: &[u8], sealed: &[u8]) -> u32 {

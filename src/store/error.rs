@@ -1,6 +1,7 @@
 //! What can go wrong with the store, in the words that a person gets.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::db::SCHEMA;
 use super::envelope::Damage;
@@ -45,4 +46,52 @@ pub enum StoreError {
         /// Its version.
         found: u32,
     },
+    /// The slots are not those of the latest transaction.
+    #[error("the store in {} holds old values: what was recorded later is lost", dir.display())]
+    WentBack {
+        /// The database's folder.
+        dir: PathBuf,
+    },
+    /// The files were deleted or replaced while they were in use.
+    #[error(
+        "the store's files in {} were deleted or replaced while in use; nothing more is recorded or sent; at the next start a new store compares every folder afresh",
+        dir.display()
+    )]
+    Gone {
+        /// The database's folder.
+        dir: PathBuf,
+    },
+    /// sled does not come back.
+    #[error(
+        "the store in {} could not be opened within {} s; the next start moves it aside and builds it anew from the folders",
+        dir.display(), limit.as_secs()
+    )]
+    Stuck {
+        /// The database's folder.
+        dir: PathBuf,
+        /// How long it was waited for.
+        limit: Duration,
+    },
+}
+
+impl StoreError {
+    /// Whether the disk is at fault, and not what is on it: another attempt may succeed, and a new
+    /// database would fare no better.
+    pub fn is_the_disks(&self) -> bool {
+        use std::io::ErrorKind::{
+            PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull,
+        };
+        let kind = match self {
+            Self::Sled {
+                source: sled::Error::Io(source),
+                ..
+            }
+            | Self::Sync { source, .. } => source.kind(),
+            _ => return false,
+        };
+        matches!(
+            kind,
+            PermissionDenied | QuotaExceeded | ReadOnlyFilesystem | StorageFull
+        )
+    }
 }

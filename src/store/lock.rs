@@ -58,20 +58,12 @@ impl Lock {
             .create(true)
             .truncate(false)
             .mode(0o600)
+            .custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed())
             .open(&path)
             .map_err(failed)?;
         match file.try_lock() {
             Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                let mut holder = String::new();
-                // A holder that is only just starting may not have written its name yet.
-                let _ = file.read_to_string(&mut holder);
-                let holder = holder.trim().to_owned();
-                return Err(LockError::Held(Held {
-                    state_dir: state_dir.into(),
-                    holder,
-                }));
-            }
+            Err(TryLockError::WouldBlock) => return Err(held(state_dir, &mut file)),
             Err(TryLockError::Error(source)) => return Err(failed(source)),
         }
         let name = format!("pid {}, {role}\n", std::process::id());
@@ -81,6 +73,34 @@ impl Lock {
             .map_err(failed)?;
         Ok(Self { _file: file })
     }
+
+    /// Whether nobody holds the lock of `state_dir` at this moment. Writes nothing.
+    ///
+    /// # Errors
+    /// When another process has it, or the file cannot be read.
+    pub fn is_free(state_dir: &Path) -> Result<(), LockError> {
+        let path = state_dir.join("lock");
+        let mut file = match File::open(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(source) => return Err(LockError::Io { path, source }),
+        };
+        match file.try_lock_shared() {
+            Ok(()) => Ok(()),
+            Err(TryLockError::WouldBlock) => Err(held(state_dir, &mut file)),
+            Err(TryLockError::Error(source)) => Err(LockError::Io { path, source }),
+        }
+    }
+}
+
+fn held(state_dir: &Path, file: &mut File) -> LockError {
+    let mut holder = String::new();
+    // A holder that is only just starting may not have written its name yet.
+    let _ = file.read_to_string(&mut holder);
+    LockError::Held(Held {
+        state_dir: state_dir.into(),
+        holder: holder.trim().to_owned(),
+    })
 }
 
 #[cfg(test)]
@@ -98,7 +118,9 @@ mod tests {
             held.holder,
             format!("pid {}, pixcell run", std::process::id())
         );
+        assert!(Lock::is_free(dir.path()).is_err());
         drop(first);
+        Lock::is_free(dir.path()).unwrap();
         Lock::take(dir.path(), "pixcell sync").unwrap();
     }
 }

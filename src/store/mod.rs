@@ -9,6 +9,7 @@ mod envelope;
 mod error;
 #[cfg(test)]
 pub(crate) mod fixture;
+mod generation;
 mod lock;
 mod record;
 mod recover;
@@ -21,4 +22,4 @@ pub use record::{
     Arrival, Done, Event, FileKey, FileRecord, Fingerprint, Intent, Job, JobState, Ledger, Parked,
     Release, Seen, SlotRecord, Target, Timestamp, Verdict,
 };
-pub use recover::{Opened, open};
+pub use recover::{Opened, look, open};

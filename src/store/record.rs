@@ -296,6 +296,17 @@ impl SlotRecord {
             .map(|ledger| ledger.hash)
     }
 
+    /// What the ledger says may not be so: its picture is sent once more when it is met again.
+    pub fn doubt(&mut self, now: Timestamp) {
+        if let Some(ledger) = &self.ledger {
+            self.intent = Some(Intent {
+                hash: ledger.hash,
+                at: now,
+                uncertain: true,
+            });
+        }
+    }
+
     /// The newest version known for this slot.
     pub fn newest(&self) -> Option<&Arrival> {
         let job = self.job.as_ref().map(|job| &job.arrival);

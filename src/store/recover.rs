@@ -1,65 +1,201 @@
 //! Opening the store whatever state it is in: damage is moved aside, said, and rebuilt by a scan.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::{self, ErrorKind};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::{RecvTimeoutError, sync_channel};
+use std::thread;
+use std::time::Duration;
 
 use super::Store;
+use super::db::SCHEMA;
 use super::error::StoreError;
+use super::generation::{self, Found, Generation, Mark};
 use super::record::Timestamp;
+use crate::image::ContentHash;
 
 /// How many damaged databases are kept for a look.
 const KEEP: usize = 3;
 /// Beside the database: it was found damaged while in use.
 const MARKER: &str = "damaged";
+/// A database of this size opens in seconds; one that takes longer goes round in circles.
+const OPEN_MOST: Duration = Duration::from_mins(2);
 
 /// An open store, and what had to be done to open it.
 #[derive(Debug)]
 pub struct Opened {
     /// The store.
     pub store: Store,
-    /// Where a damaged one was moved, and why; its slots are compared and sent afresh.
-    pub moved_aside: Option<(PathBuf, String)>,
+    /// What a person has to know of it, when it is not as the last run left it.
+    pub said: Option<String>,
 }
 
 /// Opens the store of `state_dir`, whose lock the caller holds.
 ///
 /// # Errors
-/// When the disk refuses or a newer version wrote the state; damage is no error.
+/// When the disk refuses, sled hangs or a newer version wrote the state; damage is no error.
 pub fn open(state_dir: &Path) -> Result<Opened, StoreError> {
+    open_on(state_dir, generation::machine())
+}
+
+/// Opens a copy of the store of `state_dir`, for a look while no daemon runs. The state directory stays
+/// as it is, whoever looks; what is changed in the copy is gone with it.
+///
+/// # Errors
+/// When the copy cannot be made, or its original is damaged or of another version.
+pub fn look(state_dir: &Path) -> Result<(Store, tempfile::TempDir), StoreError> {
     let dir = state_dir.join("db");
-    remove_half_written_snapshots(&dir);
-    let why = match (state_dir.join(MARKER).exists(), try_open(&dir)) {
-        (false, Ok(store)) => {
-            return Ok(Opened {
-                store,
-                moved_aside: None,
-            });
-        }
-        (_, Err(OpenError::Store(error @ StoreError::Newer { .. }))) => return Err(error),
-        (true, _) => "a damaged record was found in it".to_owned(),
-        (_, Err(OpenError::Store(error))) if is_the_disks(&error) => return Err(error),
-        (_, Err(OpenError::Store(error))) => error.to_string(),
-        (_, Err(OpenError::Panic)) => "sled panicked while opening it".to_owned(),
-    };
-    let aside = state_dir.join(format!("db.damaged-{}", Timestamp::now().0));
     let failed = |source| StoreError::Sync {
         dir: dir.clone(),
         source,
     };
-    fs::rename(&dir, &aside).map_err(failed)?;
+    if let Found::Newer(found) = generation::read(state_dir, SCHEMA).map_err(failed)? {
+        return Err(StoreError::Newer { dir, found });
+    }
+    let copy = tempfile::Builder::new()
+        .prefix("pixcell-look-")
+        .tempdir()
+        .map_err(failed)?;
+    let db = copy.path().join("db");
+    copy_files(&dir, &db).map_err(failed)?;
+    remove_half_written_snapshots(&db);
+    match try_open(&db, 0) {
+        Ok(store) => Ok((store, copy)),
+        Err(OpenError::Store(error)) => Err(error),
+        Err(OpenError::Panic) => Err(StoreError::WentBack { dir }),
+    }
+}
+
+fn open_on(state_dir: &Path, machine: Option<ContentHash>) -> Result<Opened, StoreError> {
+    let dir = state_dir.join("db");
+    let failed = |source| StoreError::Sync {
+        dir: dir.clone(),
+        source,
+    };
+    let mark = match generation::read(state_dir, SCHEMA).map_err(failed)? {
+        Found::Newer(found) => return Err(StoreError::Newer { dir, found }),
+        Found::Mark(mark) => Ok(mark),
+        Found::Nothing => Err(false),
+        Found::Damaged => Err(true),
+    };
+    let there = dir.join("db").exists();
+    remove_half_written_snapshots(&dir);
+    // A database without a mark is one of schema 1, unless its mark was deleted.
+    let before = state_dir.join("db.schema-1");
+    let unmarked = there && mark == Err(false);
+    if unmarked && !before.exists() {
+        copy_files(&dir, &before).map_err(failed)?;
+    }
+    let epoch = mark.as_ref().map_or(0, |mark| mark.epoch);
+    let why = match prove(state_dir, &dir, mark.as_ref().ok(), epoch) {
+        Ok(store) => {
+            let unproven = match &mark {
+                Ok(mark) if machines_differ(mark.machine, machine) => {
+                    Some("the state was written on another machine")
+                }
+                Err(damaged) if there && (*damaged || store.was() == SCHEMA) => {
+                    Some("the mark beside the store is missing or damaged")
+                }
+                _ => None,
+            };
+            let said = match unproven {
+                None if unmarked => Some(format!(
+                    "the state was brought from schema 1 to {SCHEMA}; what it was before is in {}",
+                    before.display()
+                )),
+                None => None,
+                Some(why) => {
+                    if unmarked {
+                        fs::remove_dir_all(&before).map_err(failed)?;
+                    }
+                    store.doubt(Timestamp::now())?;
+                    Some(format!(
+                        "{why}, so no cell is known for sure to hold what is recorded; every folder is \
+                         compared afresh and each picture is sent once more, at the usual pace"
+                    ))
+                }
+            };
+            mark_it(state_dir, &store, machine).map_err(failed)?;
+            return Ok(Opened { store, said });
+        }
+        Err(Refusal::Final(error)) => return Err(error),
+        Err(Refusal::Damage(why)) => why,
+    };
+    let aside = state_dir.join(format!("db.damaged-{}", Timestamp::now().0));
+    let place = match fs::rename(&dir, &aside) {
+        Ok(()) => format!("it was moved to {}", aside.display()),
+        Err(error) if error.kind() == ErrorKind::NotFound => "nothing of it is left".to_owned(),
+        Err(error) => return Err(failed(error)),
+    };
     remove_old(state_dir);
-    let store = Store::open(&dir)?;
+    let store = Store::open(&dir, epoch)?;
+    mark_it(state_dir, &store, machine).map_err(failed)?;
     // Last, so that a crash before this point repeats the move instead of trusting the damage.
     if let Err(error) = fs::remove_file(state_dir.join(MARKER))
-        && error.kind() != std::io::ErrorKind::NotFound
+        && error.kind() != ErrorKind::NotFound
     {
         return Err(failed(error));
     }
     Ok(Opened {
         store,
-        moved_aside: Some((aside, why)),
+        said: Some(format!(
+            "the store was lost or damaged ({why}); {place}; every folder is compared afresh and each \
+             picture is sent once more, at the usual pace"
+        )),
     })
+}
+
+enum Refusal {
+    Final(StoreError),
+    Damage(String),
+}
+
+/// Opens the database and has it show what `mark` asks for.
+fn prove(state_dir: &Path, dir: &Path, mark: Option<&Mark>, epoch: u64) -> Result<Store, Refusal> {
+    if state_dir.join(MARKER).exists() {
+        return Err(Refusal::Damage("a damaged record was found in it".into()));
+    }
+    let sort = |error: StoreError| match error {
+        StoreError::Newer { .. } | StoreError::Stuck { .. } => Refusal::Final(error),
+        error if error.is_the_disks() => Refusal::Final(error),
+        error => Refusal::Damage(error.to_string()),
+    };
+    let store = open_in_time(dir, epoch, OPEN_MOST).map_err(|error| match error {
+        OpenError::Store(error) => sort(error),
+        OpenError::Panic => Refusal::Damage("sled panicked while opening it".into()),
+    })?;
+    // Before the first receipt there is nothing to lose.
+    if let Some(mark) = mark.filter(|mark| mark.received > 0) {
+        if store.id() != mark.store {
+            return Err(Refusal::Damage("it is empty, or another one".into()));
+        }
+        if store.sequence().map_err(sort)? < mark.received {
+            return Err(Refusal::Damage(
+                "it holds old values: receipts that were recorded are missing".into(),
+            ));
+        }
+    }
+    Ok(store)
+}
+
+/// Writes what the next start asks of this store.
+fn mark_it(state_dir: &Path, store: &Store, machine: Option<ContentHash>) -> io::Result<()> {
+    let mark = Mark {
+        schema: SCHEMA,
+        store: store.id(),
+        epoch: store.epoch(),
+        machine,
+        // On disk: opening ends with a sync.
+        received: store.sequence().map_err(io::Error::other)?,
+    };
+    store.keep(Generation::create(state_dir, mark)?);
+    Ok(())
+}
+
+/// A machine without an id is not told from another.
+fn machines_differ(one: Option<ContentHash>, other: Option<ContentHash>) -> bool {
+    matches!((one, other), (Some(one), Some(other)) if one != other)
 }
 
 /// Leaves word for the next start. A failure changes nothing: the damage will be met again.
@@ -74,25 +210,46 @@ enum OpenError {
     Panic,
 }
 
-fn try_open(dir: &Path) -> Result<Store, OpenError> {
+/// A thread inside sled cannot be ended: after `most` the process has to go, and the next start does not
+/// open this database again.
+fn open_in_time(dir: &Path, epoch: u64, most: Duration) -> Result<Store, OpenError> {
+    let (tell, told) = sync_channel(1);
+    let folder = dir.to_path_buf();
+    thread::spawn(move || tell.send(try_open(&folder, epoch)));
+    match told.recv_timeout(most) {
+        Ok(opened) => opened,
+        Err(RecvTimeoutError::Disconnected) => Err(OpenError::Panic),
+        Err(RecvTimeoutError::Timeout) => {
+            mark_damaged(dir);
+            Err(OpenError::Store(StoreError::Stuck {
+                dir: dir.into(),
+                limit: most,
+            }))
+        }
+    }
+}
+
+fn try_open(dir: &Path, epoch: u64) -> Result<Store, OpenError> {
     // sled 0.34 panics on some damage (spacejam/sled#1387); nothing of it is used after that.
-    catch_unwind(AssertUnwindSafe(|| Store::open(dir)))
+    catch_unwind(AssertUnwindSafe(|| Store::open(dir, epoch)))
         .map_err(|_| OpenError::Panic)?
         .map_err(OpenError::Store)
 }
 
-/// Faults that another attempt may not meet and that moving the database would not mend.
-fn is_the_disks(error: &StoreError) -> bool {
-    use std::io::ErrorKind::{PermissionDenied, ReadOnlyFilesystem, StorageFull};
-    let kind = match error {
-        StoreError::Sled {
-            source: sled::Error::Io(source),
-            ..
+/// Copies the files of a database that nobody has open; sled has no deeper folders than one.
+fn copy_files(from: &Path, to: &Path) -> io::Result<()> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let target = to.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            copy_files(&entry.path(), &target)?;
+        } else {
+            fs::copy(entry.path(), &target)?;
+            File::open(&target)?.sync_all()?;
         }
-        | StoreError::Sync { source, .. } => source.kind(),
-        _ => return false,
-    };
-    matches!(kind, PermissionDenied | ReadOnlyFilesystem | StorageFull)
+    }
+    Ok(())
 }
 
 /// A snapshot cut short by a kill makes every open fail; sled writes it anew (spacejam/sled#1527).
@@ -105,6 +262,13 @@ fn remove_half_written_snapshots(dir: &Path) {
 }
 
 fn remove_old(state_dir: &Path) {
+    for old in asides(state_dir).iter().rev().skip(KEEP) {
+        let _ = fs::remove_dir_all(old);
+    }
+}
+
+/// Databases moved aside, the eldest first.
+fn asides(state_dir: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(state_dir).into_iter().flatten().flatten();
     let mut kept: Vec<PathBuf> = entries
         .map(|entry| entry.path())
@@ -114,15 +278,17 @@ fn remove_old(state_dir: &Path) {
         })
         .collect();
     kept.sort();
-    for old in kept.iter().rev().skip(KEEP) {
-        let _ = fs::remove_dir_all(old);
-    }
+    kept
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixture::{address, file, job};
-    use super::super::record::{FileRecord, Seen, SlotRecord};
+    use std::collections::BTreeMap;
+
+    use rstest::rstest;
+
+    use super::super::fixture::{address, file, job, target};
+    use super::super::record::{FileRecord, Fingerprint, Seen, SlotRecord};
     use super::*;
 
     fn state_with_a_job() -> tempfile::TempDir {
@@ -150,7 +316,7 @@ mod tests {
     fn a_healthy_store_is_opened_as_it_is() {
         let dir = state_with_a_job();
         let opened = open(dir.path()).unwrap();
-        assert_eq!(opened.moved_aside, None);
+        assert_eq!(opened.said, None);
         assert_eq!(opened.store.queued(), 1);
     }
 
@@ -159,7 +325,7 @@ mod tests {
         let dir = state_with_a_job();
         fs::write(dir.path().join("db/snap.0000000000000010.generating"), b"x").unwrap();
         let opened = open(dir.path()).unwrap();
-        assert_eq!(opened.moved_aside, None);
+        assert_eq!(opened.said, None);
         assert_eq!(opened.store.queued(), 1);
     }
 
@@ -168,8 +334,8 @@ mod tests {
         let dir = state_with_a_job();
         fs::write(dir.path().join("db/conf"), [0x5a; 64]).unwrap();
         let opened = open(dir.path()).unwrap();
-        let (aside, _) = opened.moved_aside.unwrap();
-        assert!(aside.join("conf").exists());
+        assert!(opened.said.unwrap().contains("moved to"));
+        assert!(asides(dir.path())[0].join("conf").exists());
         assert_eq!(opened.store.queued(), 0);
     }
 
@@ -177,8 +343,8 @@ mod tests {
     fn damage_found_in_use_leads_to_a_new_store_at_the_next_start() {
         let dir = state_with_a_job();
         mark_damaged(&dir.path().join("db"));
-        assert!(open(dir.path()).unwrap().moved_aside.is_some());
-        assert_eq!(open(dir.path()).unwrap().moved_aside, None);
+        assert!(open(dir.path()).unwrap().said.is_some());
+        assert_eq!(open(dir.path()).unwrap().said, None);
     }
 
     #[test]
@@ -194,5 +360,181 @@ mod tests {
             .collect();
         left.sort();
         assert_eq!(left, ["db.damaged-3", "db.damaged-4", "db.damaged-5"]);
+    }
+
+    /// Its one slot holds "a", by a receipt.
+    fn state_with_a_receipt() -> tempfile::TempDir {
+        let dir = state_with_a_job();
+        let store = open(dir.path()).unwrap().store;
+        receive(&store, "a");
+        dir
+    }
+
+    fn receive(store: &Store, content: &str) {
+        let (place, job) = (address("B2"), job(store.next_id().unwrap(), content));
+        let record = FileRecord {
+            fingerprint: job.fingerprint,
+            slot: Some(place.clone()),
+            seen: Seen::Image {
+                hash: job.hash,
+                format: job.format,
+            },
+            at: Timestamp(1),
+        };
+        let put = |slot: &mut SlotRecord| slot.job = Some(job.clone());
+        store
+            .take_image(&file("a.png"), &record, &place, put)
+            .unwrap();
+        store.begin(&place, &job, Timestamp(2)).unwrap();
+        let at = Timestamp(3);
+        store
+            .written(&place, &job, &target(), None, at, at)
+            .unwrap();
+    }
+
+    fn held(store: &Store) -> Option<ContentHash> {
+        store.slot(&address("B2")).unwrap().held()
+    }
+
+    /// All files below `dir` with their content.
+    fn files_below(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+        let mut all = BTreeMap::new();
+        for entry in fs::read_dir(dir).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                all.extend(files_below(&path));
+            } else {
+                all.insert(path.clone(), fs::read(&path).unwrap());
+            }
+        }
+        all
+    }
+
+    #[test]
+    fn a_database_taken_back_in_time_is_not_believed() {
+        let dir = state_with_a_receipt();
+        let old = tempfile::tempdir().unwrap();
+        copy_files(&dir.path().join("db"), &old.path().join("db")).unwrap();
+        receive(&open(dir.path()).unwrap().store, "b");
+        fs::remove_dir_all(dir.path().join("db")).unwrap();
+        copy_files(&old.path().join("db"), &dir.path().join("db")).unwrap();
+        let opened = open(dir.path()).unwrap();
+        assert!(opened.said.unwrap().contains("old values"));
+        assert_eq!(held(&opened.store), None);
+    }
+
+    #[rstest]
+    #[case::emptied(&|db: &Path| fs::write(db.join("db"), []).unwrap())]
+    #[case::deleted(&|db: &Path| fs::remove_file(db.join("db")).unwrap())]
+    #[case::gone(&|db: &Path| fs::remove_dir_all(db).unwrap())]
+    fn a_database_that_lost_everything_is_not_taken_for_a_new_one(#[case] harm: &dyn Fn(&Path)) {
+        let dir = state_with_a_receipt();
+        let epoch = open(dir.path()).unwrap().store.epoch();
+        harm(&dir.path().join("db"));
+        let opened = open(dir.path()).unwrap();
+        assert!(opened.said.unwrap().contains("lost or damaged"));
+        assert!(opened.store.epoch() > epoch);
+        drop(opened.store);
+        assert_eq!(open(dir.path()).unwrap().said, None);
+    }
+
+    #[test]
+    fn one_slots_old_value_is_noticed_though_it_proves_itself() {
+        let dir = state_with_a_receipt();
+        let store = open(dir.path()).unwrap().store;
+        let before = store.raw_slots();
+        receive(&store, "b");
+        store.put_raw_slots(&before);
+        drop(store);
+        let opened = open(dir.path()).unwrap();
+        assert!(opened.said.unwrap().contains("old values"));
+        assert_eq!(held(&opened.store), None);
+    }
+
+    #[test]
+    fn a_new_state_killed_before_its_first_receipt_raises_no_alarm() {
+        let dir = tempfile::tempdir().unwrap();
+        drop(open(dir.path()).unwrap());
+        fs::remove_file(dir.path().join("generation")).unwrap();
+        fs::remove_dir_all(dir.path().join("db")).unwrap();
+        assert_eq!(open(dir.path()).unwrap().said, None);
+    }
+
+    #[test]
+    fn on_another_machine_no_cell_is_known_for_sure_and_files_are_read_again() {
+        let dir = state_with_a_receipt();
+        let (here, there) = (ContentHash::of(b"here"), ContentHash::of(b"there"));
+        let open = |machine| open_on(dir.path(), Some(machine)).unwrap();
+        // The fixture's state is that of whatever machine runs the test.
+        receive(&open(here).store, "a");
+        let opened = open(here);
+        assert_eq!(opened.said, None);
+        assert_eq!(held(&opened.store), Some(ContentHash::of(b"a")));
+        drop(opened);
+        let opened = open(there);
+        assert!(opened.said.unwrap().contains("another machine"));
+        assert_eq!(held(&opened.store), None);
+        let file = opened.store.file(&file("a.png")).unwrap().unwrap();
+        assert_eq!(file.fingerprint, Fingerprint::UNKNOWN);
+        drop(opened.store);
+        assert_eq!(open(there).said, None);
+    }
+
+    #[test]
+    fn a_state_of_a_newer_version_is_refused_and_stays_as_it_is() {
+        let dir = state_with_a_receipt();
+        let later = Mark {
+            schema: SCHEMA + 1,
+            store: 1,
+            epoch: 9,
+            machine: None,
+            received: 9,
+        };
+        drop(Generation::create(dir.path(), later).unwrap());
+        let before = files_below(dir.path());
+        let refused = open(dir.path()).unwrap_err();
+        assert!(matches!(refused, StoreError::Newer { found, .. } if found == SCHEMA + 1));
+        assert!(look(dir.path()).is_err());
+        assert!(files_below(dir.path()) == before);
+    }
+
+    #[test]
+    fn a_look_leaves_the_state_as_it_is() {
+        let dir = state_with_a_receipt();
+        let before = files_below(dir.path());
+        let (store, copy) = look(dir.path()).unwrap();
+        assert_eq!(held(&store), Some(ContentHash::of(b"a")));
+        receive(&store, "b");
+        drop((store, copy));
+        assert!(files_below(dir.path()) == before);
+    }
+
+    #[test]
+    fn a_state_of_schema_1_is_brought_up_to_date_after_a_copy() {
+        let dir = state_with_a_receipt();
+        let store = open(dir.path()).unwrap().store;
+        // What schema 1 did not have.
+        store.make_schema_1();
+        drop(store);
+        fs::remove_file(dir.path().join("generation")).unwrap();
+        let opened = open(dir.path()).unwrap();
+        assert!(opened.said.unwrap().contains("from schema 1"));
+        assert_eq!(held(&opened.store), Some(ContentHash::of(b"a")));
+        receive(&opened.store, "b");
+        drop(opened.store);
+        let opened = open(dir.path()).unwrap();
+        assert_eq!(opened.said, None);
+        assert_eq!(held(&opened.store), Some(ContentHash::of(b"b")));
+        let copy = Store::open(&dir.path().join("db.schema-1"), 0).unwrap();
+        assert_eq!(held(&copy), Some(ContentHash::of(b"a")));
+    }
+
+    #[test]
+    fn a_lost_mark_leaves_nothing_sure() {
+        let dir = state_with_a_receipt();
+        fs::write(dir.path().join("generation"), [7; 9000]).unwrap();
+        let opened = open(dir.path()).unwrap();
+        assert!(opened.said.unwrap().contains("missing or damaged"));
+        assert_eq!(held(&opened.store), None);
     }
 }

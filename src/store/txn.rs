@@ -1,17 +1,43 @@
 //! One transaction over all trees, and the keys of their records. Here alone a slot's record and its
 //! queue entry change, and always together.
 
-use serde::Serialize;
+use std::cell::Cell;
+
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use sled::transaction::{ConflictableTransactionError, TransactionalTree};
 
 use super::envelope::{self, Damage};
 use super::record::{Event, FileKey, FileRecord, Job, JobState, SlotRecord};
 use crate::config::SpreadsheetRef;
+use crate::image::ContentHash;
 use crate::placement::SlotAddress;
 
 /// Why a transaction was given up.
 pub type Abort = ConflictableTransactionError<(&'static str, Damage)>;
+
+/// What all transactions so far come to, recorded by each: a page of `slots` that lost its latest
+/// change no longer fits, however well its records prove themselves one by one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tally {
+    /// Which database, drawn at random when it was made.
+    pub store: u64,
+    /// Of the latest transaction.
+    pub sequence: u64,
+    /// The sum of [`stamp`] over all slots.
+    pub slots: u64,
+}
+
+/// Where the tally stands in `meta`.
+pub const TALLY: &[u8] = b"tally";
+
+/// Stands for one slot's record in the tally. No two sequences of a slot have the same.
+pub fn stamp(key: &[u8], sequence: u64) -> u64 {
+    let hash = ContentHash::of(&[&sequence.to_le_bytes(), key].concat());
+    let mut first = [0; 8];
+    first.copy_from_slice(&hash.as_bytes()[..8]);
+    u64::from_le_bytes(first)
+}
 
 /// The trees within one transaction.
 pub struct Txn<'a> {
@@ -19,13 +45,32 @@ pub struct Txn<'a> {
     pub slots: &'a TransactionalTree,
     pub queue: &'a TransactionalTree,
     pub history: &'a TransactionalTree,
-    pub sequence: u64,
+    /// As the transaction began.
+    pub tally: Tally,
+    /// Slots' stamps added and taken away, and whether anything was written.
+    pub change: Cell<(u64, bool)>,
 }
 
 impl Txn<'_> {
     fn put<T: Serialize>(&self, tree: &TransactionalTree, key: &[u8], record: &T) -> Sealed {
-        tree.insert(key, seal(key, self.sequence, record)?)?;
+        tree.insert(key, seal(key, self.sequence(), record)?)?;
+        self.change.set((self.change.get().0, true));
         Ok(())
+    }
+
+    /// Of this transaction; grows with every one, in the order in which they take place.
+    pub fn sequence(&self) -> u64 {
+        self.tally.sequence + 1
+    }
+
+    /// The tally to record with this transaction; `None` when it changed nothing.
+    pub fn tallied(&self) -> Option<Tally> {
+        let (slots, changed) = self.change.get();
+        changed.then(|| Tally {
+            sequence: self.sequence(),
+            slots: self.tally.slots.wrapping_add(slots),
+            ..self.tally
+        })
     }
 
     pub fn file(&self, key: &FileKey) -> Result<Option<FileRecord>, Abort> {
@@ -48,7 +93,11 @@ impl Txn<'_> {
         change: impl FnOnce(&mut SlotRecord) -> R,
     ) -> Result<R, Abort> {
         let key = slot_key(address)?;
-        let mut record: SlotRecord = get("slots", self.slots, &key)?.unwrap_or_default();
+        let found = get_at::<SlotRecord>("slots", self.slots, &key)?;
+        let (stamped, mut record) = match found {
+            Some((sequence, record)) => (stamp(&key, sequence), record),
+            None => (0, SlotRecord::default()),
+        };
         let before = record.clone();
         let answer = change(&mut record);
         if record != before {
@@ -62,12 +111,15 @@ impl Txn<'_> {
                 }
             }
             self.put(self.slots, &key, &record)?;
+            let stamps = self.change.get().0.wrapping_sub(stamped);
+            let stamps = stamps.wrapping_add(stamp(&key, self.sequence()));
+            self.change.set((stamps, true));
         }
         Ok(answer)
     }
 
     pub fn note(&self, event: &Event) -> Sealed {
-        self.put(self.history, &self.sequence.to_be_bytes(), event)
+        self.put(self.history, &self.sequence().to_be_bytes(), event)
     }
 
     /// Drops the job that `source` waits with, if it is the slot's job.
@@ -87,10 +139,19 @@ fn get<T: DeserializeOwned>(
     tree: &TransactionalTree,
     key: &[u8],
 ) -> Result<Option<T>, Abort> {
+    Ok(get_at(name, tree, key)?.map(|(_, record)| record))
+}
+
+/// A record and the sequence of the transaction that wrote it.
+pub fn get_at<T: DeserializeOwned>(
+    name: &'static str,
+    tree: &TransactionalTree,
+    key: &[u8],
+) -> Result<Option<(u64, T)>, Abort> {
     let Some(sealed) = tree.get(key)? else {
         return Ok(None);
     };
-    let record = envelope::unseal(key, &sealed)
+    let record = envelope::open(key, &sealed)
         .map_err(|damage| ConflictableTransactionError::Abort((name, damage)))?;
     Ok(Some(record))
 }
@@ -98,7 +159,7 @@ fn get<T: DeserializeOwned>(
 /// Whether something was put into the transaction.
 pub type Sealed = Result<(), Abort>;
 
-fn seal<T: Serialize>(key: &[u8], sequence: u64, record: &T) -> Result<Vec<u8>, Abort> {
+pub fn seal<T: Serialize>(key: &[u8], sequence: u64, record: &T) -> Result<Vec<u8>, Abort> {
     // Our records hold nothing that postcard cannot encode; were it otherwise, nothing is written.
     envelope::seal(key, sequence, record)
         .map_err(|_| ConflictableTransactionError::Abort(("record", Damage::Content)))

@@ -53,13 +53,25 @@ impl Store {
     }
 
     /// Records that a call for `job` begins, so that a crash in it is known; `false` when a newer
-    /// version has replaced the job. Survives the end of the process.
+    /// version has replaced the job. Survives the end of the process, and a power cut where the cell holds
+    /// something.
     ///
     /// # Errors
     /// When sled fails or a record is damaged; the call must not be made then.
     pub fn begin(&self, address: &SlotAddress, job: &Job, now: Timestamp) -> Result<bool> {
-        let begun = self.write(|txn| txn.slot(address, |slot| slot.begin(job, now)))?;
-        self.0.db.flush().map_err(|source| self.failed(source))?;
+        let (begun, held) = self.write(|txn| {
+            txn.slot(address, |slot| {
+                let held = slot.held().is_some();
+                (slot.begin(job, now), held)
+            })
+        })?;
+        // A ledger without the intent that unsettles it would say after a power cut that the cell holds
+        // what this call is about to replace. Where there is none, nothing can be taken for written.
+        if held {
+            self.sync()?;
+        } else {
+            self.0.db.flush().map_err(|source| self.failed(source))?;
+        }
         Ok(begun)
     }
 
@@ -78,7 +90,7 @@ impl Store {
         now: Timestamp,
         next_due: Timestamp,
     ) -> Result<()> {
-        self.write(|txn| {
+        let (sequence, ()) = self.write_at(|txn| {
             let attempts = txn.slot(address, |slot| {
                 let attempts = slot
                     .job_with(job.id)
@@ -101,7 +113,8 @@ impl Store {
             txn.note(&event(address, job, done, now))
         })?;
         self.trim_history()?;
-        self.sync()
+        self.sync()?;
+        self.raise(sequence)
     }
 
     /// Puts `job` back in its lane, due later. `untouched` says that a call was begun for it and surely

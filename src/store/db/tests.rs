@@ -7,9 +7,29 @@ use crate::config::SpreadsheetRef;
 use crate::image::ContentHash;
 use std::time::Duration;
 
+/// Harm for the tests of recovery.
+impl Store {
+    pub(in crate::store) fn raw_slots(&self) -> Vec<(sled::IVec, sled::IVec)> {
+        self.0.slots.iter().map(|entry| entry.unwrap()).collect()
+    }
+
+    pub(in crate::store) fn put_raw_slots(&self, slots: &[(sled::IVec, sled::IVec)]) {
+        for (key, sealed) in slots {
+            self.0.slots.insert(key, sealed).unwrap();
+        }
+        self.sync().unwrap();
+    }
+
+    pub(in crate::store) fn make_schema_1(&self) {
+        self.put_meta("schema", &1_u32).unwrap();
+        self.0.meta.remove(TALLY).unwrap();
+        self.sync().unwrap();
+    }
+}
+
 fn store() -> (tempfile::TempDir, Store) {
     let dir = tempfile::tempdir().unwrap();
-    let store = Store::open(&dir.path().join("db")).unwrap();
+    let store = Store::open(&dir.path().join("db"), 0).unwrap();
     (dir, store)
 }
 
@@ -201,7 +221,7 @@ fn what_was_written_survives_a_reopening_and_the_epoch_grows() {
         .unwrap();
     let epoch = store.epoch();
     drop(store);
-    let store = Store::open(&dir.path().join("db")).unwrap();
+    let store = Store::open(&dir.path().join("db"), 0).unwrap();
     assert_eq!(store.slot(&place).unwrap().held(), Some(job.hash));
     assert_eq!(store.epoch(), epoch + 1);
     let keys: Vec<_> = store.files().map(|file| file.unwrap().0).collect();
@@ -257,7 +277,7 @@ fn a_queue_out_of_step_is_mended_when_the_store_is_opened() {
     store.0.queue.insert(b"Tok1\0nonsense", b"nothing").unwrap();
     store.sync().unwrap();
     drop(store);
-    let store = Store::open(&dir.path().join("db")).unwrap();
+    let store = Store::open(&dir.path().join("db"), 0).unwrap();
     assert_eq!(store.queued(), 1);
     assert_eq!(store.next(&lane()).unwrap().unwrap().job.id, 1);
 }
@@ -268,6 +288,6 @@ fn a_state_of_a_newer_schema_is_refused() {
     store.put_meta("schema", &(SCHEMA + 1)).unwrap();
     store.sync().unwrap();
     drop(store);
-    let refused = Store::open(&dir.path().join("db")).unwrap_err();
+    let refused = Store::open(&dir.path().join("db"), 0).unwrap_err();
     assert!(matches!(refused, StoreError::Newer { found, .. } if found == SCHEMA + 1));
 }
