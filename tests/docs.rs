@@ -100,7 +100,7 @@ fn place(loaded: &Loaded, file: &str) -> String {
     match route.rules.place(&RelPath::new(Path::new(file)).unwrap()) {
         Placement::Slot { slot, .. } => match slot.slot {
             Slot::Cell(cell) => cell.to_string(),
-            Slot::RowByKey { key, .. } => format!("the row of {key}"),
+            Slot::RowByKey { key, .. } => format!("the row of {}", key.as_str()),
             Slot::RowOfFile { .. } => "a row of its own".to_owned(),
         },
         other => panic!("{file}: {other:?}"),

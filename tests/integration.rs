@@ -22,6 +22,7 @@ mod integration {
     mod reload;
     mod repeats;
     mod restart;
+    mod rows;
     mod secrets;
     mod shutdown;
     mod sync;

@@ -18,8 +18,8 @@ use super::class::{Class, classify};
 use super::error::{CallError, Outcome, Refusal};
 use super::pace::Pace;
 use super::token::{Fresh, Token, Tokens};
-use super::wire::{self, Answer, Sheet};
-use crate::a1::CellRef;
+use super::wire::{self, Answer, CellValue, Sheet};
+use crate::a1::{CellRef, Column, Row};
 use crate::config::{Feishu, Identity, ImageEncoding, SheetId, SpreadsheetToken, WikiToken};
 
 /// Longest answer read, in bytes: the API's own bound for its longest.
@@ -80,6 +80,7 @@ struct Inner {
 /// A call that carries a token.
 enum Call<'a> {
     Get(Url),
+    Post(Url, serde_json::Value),
     Write {
         url: Url,
         range: &'a str,
@@ -211,6 +212,68 @@ impl Client {
         Ok(sheets)
     }
 
+    /// What a column says from row `first` to row `last`, or as far as it says anything. The list may
+    /// be shorter than the range: what is missing at its end is empty.
+    ///
+    /// # Errors
+    /// See [`CallError`]; a range outside the grid is a refusal of class [`Class::Cell`].
+    pub async fn read_column(
+        &self,
+        spreadsheet: &SpreadsheetToken,
+        sheet: &SheetId,
+        column: Column,
+        first: Row,
+        last: Option<Row>,
+    ) -> Result<Vec<CellValue>, CallError> {
+        let last = last.map_or(String::new(), |row| row.to_string());
+        let range = format!("{sheet}!{column}{first}:{column}{last}");
+        let mut url = self.url(&[
+            "sheets",
+            "v2",
+            "spreadsheets",
+            spreadsheet.as_str(),
+            "values",
+            &range,
+        ]);
+        url.query_pairs_mut()
+            .append_pair("valueRenderOption", "ToString");
+        let (answer, log_id) = self.call(&Call::Get(url)).await?;
+        // Taken for an empty column, it would have pictures overwritten.
+        wire::column(&answer).ok_or_else(|| {
+            CallError::Refused(Refusal {
+                class: Class::Busy,
+                status: 200,
+                code: None,
+                msg: format!("the answer holds no values for {range}"),
+                log_id,
+                wait: None,
+            })
+        })
+    }
+
+    /// Adds rows at the end of a sheet, 1 to 5,000 (open.feishu.cn, "Add rows and columns").
+    ///
+    /// # Errors
+    /// See [`CallError`]; beyond the limit of cells a refusal of class [`Class::Full`].
+    pub async fn add_rows(
+        &self,
+        spreadsheet: &SpreadsheetToken,
+        sheet: &SheetId,
+        rows: u32,
+    ) -> Result<(), CallError> {
+        let url = self.url(&[
+            "sheets",
+            "v2",
+            "spreadsheets",
+            spreadsheet.as_str(),
+            "dimension_range",
+        ]);
+        let body = json!({"dimension": {
+            "sheetId": sheet.as_str(), "majorDimension": "ROWS", "length": rows,
+        }});
+        self.call(&Call::Post(url, body)).await.map(drop)
+    }
+
     /// The spreadsheet that hangs on a wiki node.
     ///
     /// # Errors
@@ -270,6 +333,12 @@ impl Client {
                 let request = self.request(Method::GET, url.clone(), token);
                 let request = request.timeout(self.0.request_timeout);
                 counted("read", self.send(request, None).await)
+            }
+            Call::Post(url, body) => {
+                let request = self.request(Method::POST, url.clone(), token);
+                let request = request.body(body.to_string());
+                self.send(request.timeout(self.0.request_timeout), None)
+                    .await
             }
             Call::Write {
                 url,

@@ -18,7 +18,7 @@ pub use client::{Client, ClientError, Receipt};
 pub use error::{CallError, Outcome, Refusal};
 pub use name::image_name;
 pub use pace::Pace;
-pub use wire::{Sheet, find_sheet};
+pub use wire::{CellValue, Merge, Sheet, find_sheet};
 
 #[doc(hidden)]
 pub use body::encode_for_bench;

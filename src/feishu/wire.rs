@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::a1::CellRef;
+use crate::a1::{CellRef, Column, Row};
 use crate::config::{SheetId, SheetRef};
 
 /// What every answer has around its data.
@@ -39,6 +39,38 @@ pub struct Sheet {
     pub rows: Option<u64>,
     /// Columns of its grid; `None` when the answer did not tell.
     pub columns: Option<u64>,
+    /// Whether its tab is hidden.
+    pub hidden: bool,
+    /// Its merged cells.
+    pub merges: Vec<Merge>,
+}
+
+/// Cells merged into one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Merge {
+    /// The upper left cell, which alone holds what is shown.
+    pub first: CellRef,
+    /// The lower right cell.
+    pub last: CellRef,
+}
+
+impl Merge {
+    /// Whether the cell lies in it.
+    pub fn contains(&self, cell: CellRef) -> bool {
+        (self.first.row..=self.last.row).contains(&cell.row)
+            && (self.first.column..=self.last.column).contains(&cell.column)
+    }
+}
+
+/// What a cell says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CellValue {
+    /// Nothing.
+    Empty,
+    /// This text; numbers as the sheet shows them.
+    Text(String),
+    /// A picture.
+    Picture,
 }
 
 impl Sheet {
@@ -47,6 +79,69 @@ impl Sheet {
         let within = |at: u32, limit: Option<u64>| limit.is_none_or(|limit| u64::from(at) <= limit);
         within(cell.row.number(), self.rows) && within(cell.column.number(), self.columns)
     }
+
+    /// The merged range that shows another cell in this one's place.
+    pub fn covering(&self, cell: CellRef) -> Option<&Merge> {
+        self.merges
+            .iter()
+            .find(|merge| merge.contains(cell) && merge.first != cell)
+    }
+}
+
+/// The values of a column, from the first row asked for on; `None` when the answer holds none,
+/// which is not the same as an empty column.
+pub fn column(answer: &Answer) -> Option<Vec<CellValue>> {
+    let range = answer.data("valueRange").as_object()?;
+    let rows = match range.get("values") {
+        None | Some(Value::Null) => return Some(Vec::new()),
+        Some(values) => values.as_array()?,
+    };
+    Some(rows.iter().map(|row| cell_value(&row[0])).collect())
+}
+
+fn cell_value(value: &Value) -> CellValue {
+    let text = match value {
+        Value::Object(object) if object.get("type").is_some_and(|kind| kind == "embed-image") => {
+            return CellValue::Picture;
+        }
+        value => plain(value),
+    };
+    if text.is_empty() {
+        CellValue::Empty
+    } else {
+        CellValue::Text(text)
+    }
+}
+
+/// A value as text; links and mentions come as objects with a `text`, mixed cells as lists of them.
+fn plain(value: &Value) -> String {
+    match value {
+        Value::Null => String::new(),
+        Value::String(text) => text.clone(),
+        Value::Array(parts) => parts.iter().map(plain).collect(),
+        Value::Object(object) => object.get("text").map(plain).unwrap_or_default(),
+        Value::Bool(true) => "TRUE".into(),
+        Value::Bool(false) => "FALSE".into(),
+        Value::Number(number) => number.to_string(),
+    }
+}
+
+/// Merged cells as the API counts them: from 0, ends included.
+fn merge(merge: &Value) -> Option<Merge> {
+    let cell = |row: &str, column: &str| {
+        let at = |field: &str| {
+            let index = u32::try_from(merge[field].as_u64()?).ok()?;
+            index.checked_add(1)
+        };
+        Some(CellRef {
+            row: Row::new(at(row)?).ok()?,
+            column: Column::new(at(column)?).ok()?,
+        })
+    };
+    Some(Merge {
+        first: cell("start_row_index", "start_column_index")?,
+        last: cell("end_row_index", "end_column_index")?,
+    })
 }
 
 /// The sheets that `sheets/query` tells of; one without a usable id is left out.
@@ -70,6 +165,11 @@ pub fn sheets(answer: &Answer) -> Vec<Sheet> {
                     .to_owned(),
                 rows: grid["row_count"].as_u64(),
                 columns: grid["column_count"].as_u64(),
+                hidden: sheet["hidden"].as_bool().unwrap_or(false),
+                merges: sheet["merges"]
+                    .as_array()
+                    .map(|merges| merges.iter().filter_map(merge).collect())
+                    .unwrap_or_default(),
             })
         })
         .collect()
@@ -81,7 +181,10 @@ pub fn sheets(answer: &Answer) -> Vec<Sheet> {
 /// With a sentence for people that names the sheets there are.
 pub fn find_sheet<'a>(sheets: &'a [Sheet], wanted: &SheetRef) -> Result<&'a Sheet, String> {
     let found = match wanted {
-        SheetRef::First => sheets.iter().min_by_key(|sheet| sheet.index),
+        // What a person sees first; a hidden tab only when there is no other.
+        SheetRef::First => sheets
+            .iter()
+            .min_by_key(|sheet| (sheet.hidden, sheet.index)),
         SheetRef::Id(id) => sheets.iter().find(|sheet| sheet.id == *id),
         // A title wins over an id: people read titles.
         SheetRef::Named(name) => sheets
@@ -146,6 +249,61 @@ mod tests {
         let told = |name: &str| find_sheet(&sheets, &SheetRef::Named(name.into())).unwrap_err();
         insta::assert_snapshot!(told("Loby"), @r#"the document has no sheet "Loby", it has "Second" (bbb), "Lobby" (aaa), "Base" (ccc); change `sheet` in the configuration"#);
         insta::assert_snapshot!(told("Base"), @r#""Base" is a bitable, not a grid of cells; name another `sheet` in the configuration"#);
+    }
+
+    #[test]
+    fn the_first_sheet_is_the_first_that_is_seen() {
+        let listed = json!({"sheets": [
+            {"sheet_id": "aaa", "title": "Old", "index": 0, "hidden": true},
+            {"sheet_id": "bbb", "title": "New", "index": 1},
+        ]});
+        let mut sheets = sheets(&answer(&listed));
+        assert_eq!(find_sheet(&sheets, &SheetRef::First).unwrap().title, "New");
+        sheets.truncate(1);
+        assert_eq!(find_sheet(&sheets, &SheetRef::First).unwrap().title, "Old");
+    }
+
+    #[test]
+    fn merged_cells_cover_all_but_their_first() {
+        let sheets = sheets(&answer(&json!({"sheets": [{"sheet_id": "aaa", "merges": [
+            {"start_row_index": 1, "end_row_index": 2, "start_column_index": 1, "end_column_index": 2},
+            {"start_row_index": 1},
+        ]}]})));
+        let covered = |cell: &str| sheets[0].covering(cell.parse().unwrap()).is_some();
+        assert_eq!(sheets[0].merges.len(), 1);
+        assert!(covered("C3") && covered("B3") && covered("C2"));
+        assert!(!covered("B2") && !covered("D3") && !covered("B4") && !covered("A1"));
+    }
+
+    #[test]
+    fn a_cell_is_read_as_a_person_reads_it() {
+        let read = |values: Value| column(&answer(&json!({"valueRange": {"values": values}})));
+        let text = |text: &str| CellValue::Text(text.into());
+        assert_eq!(
+            read(json!([
+                ["007"],
+                [7],
+                [null],
+                [],
+                [""],
+                [true],
+                [{"type": "embed-image", "fileToken": "boxcn", "text": ""}],
+                [[{"type": "text", "text": "A-"}, {"type": "url", "text": "1", "link": "x"}]],
+            ])),
+            Some(vec![
+                text("007"),
+                text("7"),
+                CellValue::Empty,
+                CellValue::Empty,
+                CellValue::Empty,
+                text("TRUE"),
+                CellValue::Picture,
+                text("A-1"),
+            ])
+        );
+        assert_eq!(read(Value::Null), Some(Vec::new()));
+        assert_eq!(column(&answer(&json!({}))), None);
+        assert_eq!(read(json!("x")), None);
     }
 
     #[test]

@@ -4,6 +4,7 @@
 #[cfg(test)]
 pub(crate) mod fixture;
 pub mod ignore;
+pub mod key;
 pub mod load;
 pub mod path;
 pub mod pattern;
@@ -15,6 +16,7 @@ pub mod slot;
 pub mod template;
 
 pub use ignore::BUILT_IN_IGNORE;
+pub use key::RowKey;
 pub use load::{Loaded, load};
 pub use path::RelPath;
 pub use pattern::{CaptureKind, CaptureName, Captures, Pattern, PatternError};

@@ -5,6 +5,7 @@
 use regex::{RegexSet, RegexSetBuilder};
 
 use super::ignore::Ignore;
+use super::key::RowKey;
 use super::path::RelPath;
 use super::pattern::decode::Decoded;
 use super::pattern::{CaptureKind, Captures, Pattern, PatternError};
@@ -257,9 +258,8 @@ impl CompiledPlace {
             } => {
                 let key = equals.render(captures).map_err(|error| error.to_string())?;
                 // It would be found in the first row that says nothing.
-                if key.trim().is_empty() {
-                    return Err(format!("`{equals}` gives an empty key"));
-                }
+                let key =
+                    RowKey::new(&key).ok_or_else(|| format!("`{equals}` gives an empty key"))?;
                 Slot::RowByKey {
                     key_column: *key_column,
                     key,

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::RelPath;
+use super::{RelPath, RowKey};
 use crate::a1::{CellRef, Column, Row};
 use crate::config::{SheetRef, SpreadsheetRef};
 
@@ -18,7 +18,7 @@ pub enum Slot {
         /// Where the key stands.
         key_column: Column,
         /// What it says.
-        key: String,
+        key: RowKey,
         /// The first row that may hold it.
         first_row: Row,
         /// Where the picture goes in that row.
@@ -47,7 +47,7 @@ impl fmt::Display for Slot {
             } => {
                 write!(
                     f,
-                    "column {column} of the row where {key_column} says {key:?}"
+                    "column {column} of the row where {key_column} says {key}"
                 )
             }
             Self::RowOfFile { file, column, .. } => {

@@ -12,7 +12,7 @@ use super::area::Area;
 use super::body::Encoding;
 use super::rules::Refusal;
 use super::spec::{Merge, SheetSpec};
-use crate::a1::{CellRef, MAX_COLUMN, MAX_ROW};
+use crate::a1::{CellRef, Column, MAX_COLUMN, MAX_ROW, Row};
 use crate::image::{ContentHash, Format};
 
 /// Cells that a sheet may have (as above).
@@ -182,6 +182,46 @@ impl Sheet {
         (self.rows, self.columns) = (rows, columns);
         self.revision += 1;
         Ok(self.revision)
+    }
+
+    /// Inserts rows, as a person does: all from row `before` on move down with what is in them.
+    ///
+    /// # Errors
+    /// [`Refusal::CellsFull`].
+    pub fn insert_rows(&mut self, before: u32, count: u32) -> Result<u64, Refusal> {
+        let revision = self.grow(count, 0)?;
+        self.move_rows(|row| if row < before { row } else { row + count });
+        Ok(revision)
+    }
+
+    /// Sorts the rows from `first` on by the text in a column, as a person does: pictures travel with
+    /// their rows, and rows that say nothing there come last.
+    pub fn sort_rows(&mut self, first: u32, by: Column) -> u64 {
+        let mut order: Vec<u32> = (first..=self.rows).collect();
+        let text = |row: u32| {
+            let row = Row::new(row).ok()?;
+            match self.cells.get(&CellRef { row, column: by })? {
+                Cell::Value { value } => Some(value.to_string()),
+                Cell::Image(_) => None,
+            }
+        };
+        order.sort_by_key(|row| {
+            let text = text(*row);
+            (text.is_none(), text)
+        });
+        let places: BTreeMap<u32, u32> = order.into_iter().zip(first..).collect();
+        self.move_rows(|row| places.get(&row).copied().unwrap_or(row));
+        self.revision += 1;
+        self.revision
+    }
+
+    fn move_rows(&mut self, to: impl Fn(u32) -> u32) {
+        let cells = std::mem::take(&mut self.cells);
+        let moved = cells.into_iter().filter_map(|(at, cell)| {
+            let row = Row::new(to(at.row.number())).ok()?;
+            Some((CellRef { row, ..at }, cell))
+        });
+        self.cells = moved.collect();
     }
 
     /// The picture in a cell, named as `B2`.

@@ -6,6 +6,7 @@
 //! | `slots` | [`SlotAddress`] | [`SlotRecord`] |
 //! | `queue` | document, 0, due, job id | the slot's key; one entry for every queued job |
 //! | `history` | sequence | [`Event`]; the newest [`HISTORY_MOST`] |
+//! | `rows` | see [`rows`] | rows given to files by `append`, and the files they were given to |
 //! | `meta` | name | schema version, epoch, configuration, [`Tally`] |
 //!
 //! A tree is registered in [`Inner`] and [`Store::open`]; one that changes together with others also in
@@ -57,6 +58,7 @@ struct Inner {
     slots: Tree,
     queue: Tree,
     history: Tree,
+    rows: Tree,
     meta: Tree,
     history_len: AtomicUsize,
     /// sled's own file, for the fsync that its `flush` leaves out on Linux.
@@ -111,6 +113,9 @@ impl Totals {
 mod files;
 mod jobs;
 mod read;
+mod rows;
+
+pub use rows::RowColumn;
 
 type Result<T> = std::result::Result<T, StoreError>;
 impl Store {
@@ -129,7 +134,7 @@ impl Store {
             .map_err(failed)?;
         let tree = |name| db.open_tree(name).map_err(failed);
         let (files, slots, queue) = (tree("files")?, tree("slots")?, tree("queue")?);
-        let (history, meta) = (tree("history")?, tree("meta")?);
+        let (history, rows, meta) = (tree("history")?, tree("rows")?, tree("meta")?);
         let found: u32 = read_meta(dir, &meta, "schema")?.unwrap_or(SCHEMA);
         if found > SCHEMA {
             return Err(StoreError::Newer {
@@ -151,6 +156,7 @@ impl Store {
             slots,
             queue,
             history,
+            rows,
             meta,
             history_len,
             log,

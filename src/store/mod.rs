@@ -15,7 +15,7 @@ mod record;
 mod recover;
 mod txn;
 
-pub use db::{Store, Totals, Waiting};
+pub use db::{RowColumn, Store, Totals, Waiting};
 pub use error::StoreError;
 pub use lock::{Held, Lock, LockError};
 pub use record::{

@@ -272,6 +272,8 @@ pub enum Release {
     NewImage,
     /// A person or a changed configuration: the place was refused, whatever the content.
     Person,
+    /// The key column, once it says the key of the slot's row.
+    Row,
 }
 
 /// All that is known of one slot.

@@ -16,14 +16,16 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
+use super::append::{Appending, Failed};
 use super::gate::{Closed, Gate, Pass, SharedGate};
+use super::keys::KeyColumn;
 use super::react::{Probes, Reaction, back_off, react};
 use super::resolve::{Document, NoTarget};
 use crate::blocking::off_runtime;
 use crate::config::{SpreadsheetRef, SpreadsheetToken};
 use crate::feishu::{CallError, Class, Client, Outcome, Picture, Receipt, image_name};
 use crate::intake::open_beneath;
-use crate::placement::{Routes, SlotAddress};
+use crate::placement::{Routes, Slot, SlotAddress};
 use crate::store::{
     FileKey, Fingerprint, Job, Parked, Release, Store, StoreError, Target, Timestamp, Waiting,
 };
@@ -160,6 +162,14 @@ type Turn = Result<(), StoreError>;
 /// # Errors
 /// When the store fails.
 pub async fn run(lane: Lane, stop: CancellationToken) -> Result<(), StoreError> {
+    // A start is as good a moment as any to look for rows that were missing.
+    let (named, now) = (lane.spreadsheet.clone(), Timestamp::now());
+    let release = move |store: &Store| {
+        store.release(now, |address, _, parked| {
+            parked.until == Release::Row && address.spreadsheet == named
+        })
+    };
+    lane.shared.store.call(release).await?;
     let mut compared = lane.compared.clone();
     let ready = async { compared.wait_for(|compared| *compared).await.is_ok() };
     if stop.run_until_cancelled(ready).await != Some(true) {
@@ -175,10 +185,20 @@ pub async fn run(lane: Lane, stop: CancellationToken) -> Result<(), StoreError> 
     };
     while let Some(next) = stop.run_until_cancelled(worker.next()).await {
         // Not cancelled: a call in flight is finished.
-        let (waiting, probing) = next?;
-        worker.turn(waiting, probing).await?;
+        match next? {
+            Next::Job(waiting, probing) => worker.turn(*waiting, probing).await?,
+            Next::Look => worker.look_for_rows().await?,
+        }
     }
     Ok(())
+}
+
+/// What a lane does next.
+enum Next {
+    /// Sends a job.
+    Job(Box<Waiting>, Probing),
+    /// Reads a key column again, because keys are missing from it.
+    Look,
 }
 
 /// Which gates a turn probes.
@@ -205,18 +225,25 @@ impl Worker {
     }
 
     /// Waits for a job that is due and for both gates.
-    async fn next(&self) -> Result<(Waiting, Probing), StoreError> {
+    async fn next(&mut self) -> Result<Next, StoreError> {
         let waker = self.shared().store.waker(&self.lane.spreadsheet);
         loop {
             let woken = waker.notified();
-            let Some(waiting) = self.first().await? else {
-                self.lane.state.send_replace(LaneState::Idle);
-                woken.await;
-                continue;
-            };
-            let wait = self.wait_for(&waiting);
-            if !wait.is_zero() {
-                let _ = tokio::time::timeout(wait, woken).await;
+            let look = self.document.keys().next_look().map(|(_, at)| at);
+            if look.is_some_and(|at| at <= Instant::now()) {
+                return Ok(Next::Look);
+            }
+            let first = self.first().await?;
+            let wait = first.as_ref().map(|waiting| self.wait_for(waiting));
+            if wait.is_none_or(|wait| !wait.is_zero()) {
+                if first.is_none() {
+                    self.lane.state.send_replace(LaneState::Idle);
+                }
+                let due = wait.map(|wait| Instant::now() + wait);
+                match due.into_iter().chain(look).min() {
+                    Some(at) => drop(tokio::time::timeout_at(at, woken).await),
+                    None => woken.await,
+                }
                 continue;
             }
             // The lane's own gate first: it must not hold a probe of the app's while it waits.
@@ -226,7 +253,7 @@ impl Worker {
             // Newer content may have come while the gates were closed, or none may be due any more.
             match self.first().await? {
                 Some(waiting) if self.wait_for(&waiting).is_zero() => {
-                    return Ok((waiting, probing));
+                    return Ok(Next::Job(Box::new(waiting), probing));
                 }
                 _ => self.give_back(probing),
             }
@@ -291,16 +318,21 @@ impl Worker {
             Err(Changed) => return self.stale(address, job, false).await,
         };
         let client = self.shared().client.clone();
-        let target = match self.document.target(&client, &address).await {
-            Ok(target) => target,
-            Err(NoTarget::Call(error)) => return self.failed(address, job, error, true).await,
-            Err(NoTarget::Nowhere(reason)) => {
-                let parked = parked(reason, None, Release::Person);
-                return self.park(address, job, parked, false).await;
-            }
+        let token = match self.document.token(&client, &address.spreadsheet).await {
+            Ok(token) => token,
+            Err(error) => return self.failed(address, job, error, true).await,
         };
-        let document = self.shared().documents.of(&target.spreadsheet);
+        let document = self.shared().documents.of(&token);
         let _serial = document.lock().await;
+        if self.stop.is_cancelled() {
+            return Ok(());
+        }
+        let target = match self.target(&client, &token, &address).await {
+            Ok(target) => target,
+            Err(Failed::Store(error)) => return Err(error),
+            Err(Failed::NoTarget(why)) => return self.no_target(address, job, why).await,
+        };
+        self.release_found().await?;
         if self.stop.is_cancelled() {
             return Ok(());
         }
@@ -360,6 +392,104 @@ impl Worker {
                 self.failed(address, job, error, false).await
             }
         }
+    }
+
+    /// Where a slot's picture goes now.
+    async fn target(
+        &mut self,
+        client: &Client,
+        token: &SpreadsheetToken,
+        address: &SlotAddress,
+    ) -> Result<Target, Failed> {
+        let row = match &address.slot {
+            Slot::RowOfFile {
+                column, first_row, ..
+            } => {
+                let appending = Appending {
+                    client,
+                    store: &self.lane.shared.store,
+                    token,
+                    address,
+                    column: *column,
+                    first_row: *first_row,
+                };
+                appending.row(&mut self.document).await?
+            }
+            Slot::Cell(cell) => cell.row,
+            Slot::RowByKey { first_row, .. } => *first_row,
+        };
+        Ok(self.document.target(client, token, address, row).await?)
+    }
+
+    async fn no_target(&mut self, address: SlotAddress, job: Job, why: NoTarget) -> Turn {
+        let (reason, release) = match why {
+            NoTarget::Call(error) => return self.failed(address, job, error, true).await,
+            NoTarget::Nowhere(reason) => (reason, Release::Person),
+            NoTarget::NoRow(reason) => (reason, Release::Row),
+        };
+        self.park(address, job, parked(reason, None, release), false)
+            .await?;
+        self.release_found().await
+    }
+
+    /// Reads the key column that is due and releases the jobs whose keys it says now.
+    async fn look_for_rows(&mut self) -> Turn {
+        let Some((column, _)) = self.document.keys().next_look() else {
+            return Ok(());
+        };
+        let column = column.clone();
+        let open = [&self.lane.gate, &self.shared().gate]
+            .into_iter()
+            .all(|gate| gate.closed().is_none());
+        // While a gate is closed, its probes are the only calls.
+        if open && let Err(why) = self.read_again(&column).await {
+            debug!(spreadsheet = %self.lane.spreadsheet, ?why, "no look at a key column");
+        }
+        self.document.keys().looked(&column);
+        self.release_found().await
+    }
+
+    /// Releases the jobs whose keys are in columns that were read since the last time.
+    async fn release_found(&mut self) -> Turn {
+        while let Some((column, keys)) = self.document.keys().take_fresh() {
+            let lane = self.lane.spreadsheet.clone();
+            let released = move |store: &Store| {
+                let missing = std::cell::Cell::new(false);
+                let wanted = column.clone();
+                let released = store.release(Timestamp::now(), |address, _, parked| {
+                    let theirs = parked.until == Release::Row && address.spreadsheet == lane;
+                    let key = wanted.key_of(address).filter(|_| theirs);
+                    let found = key.is_some_and(|key| keys.has(key));
+                    missing.set(missing.get() || (key.is_some() && !found));
+                    found
+                })?;
+                Ok((column, missing.get(), released))
+            };
+            let (column, missing, released) = self.shared().store.call(released).await?;
+            if released > 0 {
+                info!(spreadsheet = %self.lane.spreadsheet, pictures = released, "rows were found for parked pictures");
+            }
+            if !missing {
+                self.document.keys().found_all(&column);
+            }
+        }
+        Ok(())
+    }
+
+    async fn read_again(&mut self, column: &KeyColumn) -> Result<(), NoTarget> {
+        let client = self.shared().client.clone();
+        let token = self.document.token(&client, &self.lane.spreadsheet).await?;
+        let document = self.shared().documents.of(&token);
+        let _serial = document.lock().await;
+        let sheet = self
+            .document
+            .sheet(&client, &token, &column.sheet, |_| Ok(()))
+            .await?;
+        self.document
+            .keys()
+            .refresh(&client, &token, &sheet, column)
+            .await?;
+        Ok(())
     }
 
     async fn written(

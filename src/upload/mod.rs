@@ -2,7 +2,9 @@
 //! sense, and what each failure leads to. Reads jobs from the store and writes receipts there; knows
 //! nothing of watching.
 
+mod append;
 mod gate;
+mod keys;
 mod lane;
 mod react;
 mod resolve;

@@ -155,7 +155,6 @@ fn rule(entry: &Value<'_>, check: &dyn RuleCheck) -> Option<Rule> {
         place: place?,
     };
     complain(entry.notes, &entry.path, check.rule(&rule));
-    not_written_yet(&section, &rule);
     Some(rule)
 }
 
@@ -273,18 +272,4 @@ fn complain(notes: &Notes<'_>, at: &KeyPath, complaints: Vec<RuleComplaint>) {
     for RuleComplaint { key, message, help } in complaints {
         notes.problem(&at.below(key), message, help);
     }
-}
-
-/// The one place that says which rules are understood and not yet carried out.
-fn not_written_yet(section: &Section<'_>, rule: &Rule) {
-    let key = match rule.place {
-        Place::Cell { .. } => return,
-        Place::FindRow { .. } => "find_row",
-        Place::Append { .. } => "append",
-    };
-    section.notes.warning(
-        &section.path.key(key),
-        format!("this version does not write files of a rule with `{key}` yet"),
-        "they are shown as parked and kept until a version that does; rules with `cell` are written",
-    );
 }
