@@ -18,6 +18,7 @@ mod integration {
     mod names;
     mod newest;
     mod pace;
+    mod power;
     mod refused;
     mod reload;
     mod repeats;
@@ -25,6 +26,7 @@ mod integration {
     mod rows;
     mod secrets;
     mod shutdown;
+    mod state;
     mod sync;
     mod unreached;
     mod upload;

@@ -1,14 +1,13 @@
 //! The daemon: lock, store, one configuration after the other, and what is left at the end.
 
-use std::fs;
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use tokio::sync::{broadcast, mpsc};
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use super::run::Run;
 use super::signals::Intent;
@@ -25,6 +24,10 @@ use crate::watch::Ticks;
 
 /// Events for people; whoever lags further behind misses some.
 const EVENTS: usize = 4096;
+
+/// Waits before the store is opened anew after the disk refused it: the first, and the longest.
+const REOPEN_FIRST: Duration = Duration::from_millis(500);
+const REOPEN_MOST: Duration = Duration::from_secs(30);
 
 /// What a run is made of.
 #[derive(Debug, Clone)]
@@ -157,12 +160,8 @@ pub async fn run(setup: Setup, mut parts: Parts<'_>) -> Result<Outcome, DaemonEr
         let (dir, role) = (state_dir.clone(), parts.role.to_owned());
         off_runtime(move || lock(&dir, &role)).await?
     };
-    let opened = off_runtime(move || store::open(&state_dir)).await?;
-    if let Some(said) = &opened.said {
-        error!("{said}");
-    }
-    let lasting = Lasting {
-        store: opened.store,
+    let mut lasting = Lasting {
+        store: open(&state_dir).await?,
         since: Timestamp::now(),
         ticks: Arc::default(),
         events: parts.events.clone(),
@@ -170,29 +169,22 @@ pub async fn run(setup: Setup, mut parts: Parts<'_>) -> Result<Outcome, DaemonEr
         gate: Arc::default(),
         documents: Documents::default(),
     };
-    let (store, mut setup) = (&lasting.store, setup);
+    let mut setup = setup;
     let ended = loop {
-        let text = setup.text;
-        let released = store
-            .call(move |store| store.note_config(text, Timestamp::now()))
-            .await?;
-        if released > 0 {
-            info!(
-                released,
-                "the configuration changed: parked jobs are tried again"
-            );
-        }
-        match Run::start(&setup, &lasting)
-            .live(&setup, &mut parts)
-            .await?
-        {
-            Next::Ended(ended) => break ended,
-            Next::Reload(next) => setup = *next,
+        match live(&setup, &lasting, &mut parts).await {
+            Ok(Next::Ended(ended)) => break ended,
+            Ok(Next::Reload(next)) => setup = *next,
+            Err(error) if parts.mode == Mode::Serve && lasting.store.is_refused() => {
+                error!("{error}; nothing is sent until the disk takes writes again");
+                lasting.store = reopen(lasting.store, &state_dir, error, &mut parts).await?;
+            }
+            Err(error) => return Err(error),
         }
         lasting
             .gate
             .change(|gate: &mut Gate| gate.try_now(tokio::time::Instant::now()));
     };
+    let store = &lasting.store;
     let routes = setup.routes.clone();
     let left = store
         .call(move |store| store.sync().and_then(|()| gather(store, &routes)))
@@ -206,6 +198,73 @@ pub async fn run(setup: Setup, mut parts: Parts<'_>) -> Result<Outcome, DaemonEr
     })
 }
 
+/// Runs one configuration.
+async fn live(
+    setup: &Setup,
+    lasting: &Lasting,
+    parts: &mut Parts<'_>,
+) -> Result<Next, DaemonError> {
+    let text = setup.text;
+    let released = lasting
+        .store
+        .call(move |store| store.note_config(text, Timestamp::now()))
+        .await?;
+    if released > 0 {
+        info!(
+            released,
+            "the configuration changed: parked jobs are tried again"
+        );
+    }
+    Run::start(setup, lasting).live(setup, parts).await
+}
+
+async fn open(state_dir: &Path) -> Result<Store, StoreError> {
+    let dir = state_dir.to_owned();
+    let opened = off_runtime(move || store::open(&dir)).await?;
+    if let Some(said) = &opened.said {
+        error!("{said}");
+    }
+    Ok(opened.store)
+}
+
+/// Opens the store anew until the disk takes it, with growing waits. A wish to stop ends it with what
+/// went wrong.
+async fn reopen(
+    store: Store,
+    state_dir: &Path,
+    cause: DaemonError,
+    parts: &mut Parts<'_>,
+) -> Result<Store, DaemonError> {
+    // Until nobody holds it; then it is closed and the slot is empty.
+    let (mut old, mut wait) = (Some(store), REOPEN_FIRST);
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(wait) => {}
+            Some(intent) = parts.intents.recv() => {
+                if intent == Intent::Stop {
+                    return Err(cause);
+                }
+            }
+        }
+        wait = (wait * 2).min(REOPEN_MOST);
+        old = match old {
+            Some(store) => off_runtime(move || store.close().err()).await,
+            None => None,
+        };
+        if old.is_some() {
+            continue;
+        }
+        match open(state_dir).await {
+            Ok(store) => {
+                info!("the disk takes writes again");
+                return Ok(store);
+            }
+            Err(error) if error.is_the_disks() => warn!("{error}"),
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
 /// What follows on one configuration.
 pub(super) enum Next {
     /// Nothing.
@@ -214,27 +273,14 @@ pub(super) enum Next {
     Reload(Box<Setup>),
 }
 
-/// Makes the state directory, refuses one that is another user's, and takes its lock.
-fn lock(dir: &std::path::Path, role: &str) -> Result<Lock, DaemonError> {
-    let failed = |source| DaemonError::StateDir {
+/// Makes the state directory, refuses one that is not safe, and takes its lock.
+fn lock(dir: &Path, role: &str) -> Result<Lock, DaemonError> {
+    let warning = store::prepare(dir).map_err(|source| DaemonError::StateDir {
         path: dir.into(),
         source,
-    };
-    fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(dir)
-        .map_err(failed)?;
-    let owner = fs::metadata(dir).map_err(failed)?.uid();
-    let us = rustix::process::geteuid();
-    if owner != us.as_raw() && !us.is_root() {
-        return Err(failed(io::Error::new(
-            io::ErrorKind::PermissionDenied,
-            format!(
-                "it belongs to user {owner}, and pixcell runs as user {}",
-                us.as_raw()
-            ),
-        )));
+    })?;
+    if let Some(warning) = warning {
+        warn!("{warning}");
     }
     Ok(Lock::take(dir, role)?)
 }

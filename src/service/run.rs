@@ -23,7 +23,7 @@ use super::web;
 use crate::config::{MappingName, SpreadsheetRef, Status};
 use crate::intake::{self, Digested, Intake};
 use crate::placement::{Route, Routes};
-use crate::store::{FileKey, Store, Timestamp};
+use crate::store::{FileKey, Store, StoreError, Timestamp};
 use crate::upload::{self, Lane, LaneEvent, LaneState, Shared, SharedGate};
 use crate::watch::{Candidate, Finding, FolderState, Hint, Ticks, Watched};
 
@@ -41,6 +41,9 @@ const PASS_FAILURES: u32 = 5;
 const PASS_TICK: Duration = Duration::from_millis(50);
 /// How often a pass counts what is left, which reads the whole queue.
 const PASS_COUNT: Duration = Duration::from_millis(500);
+
+/// How often the state directory is looked for.
+const STATE_TICK: Duration = Duration::from_secs(20);
 
 /// The tasks of one configuration.
 pub(super) struct Run {
@@ -125,6 +128,7 @@ impl Run {
             listings: listed,
             digested: digests,
         };
+        tasks.spawn("the state", state_is_there(store.clone(), stop.clone()));
         tasks.spawn("the intake", intake::run(intake, stop.clone()));
         let (mut folders, mut rescan) = (BTreeMap::new(), Vec::new());
         for route in routes.iter() {
@@ -397,6 +401,17 @@ impl Run {
         }
         let still = self.store.call(Store::totals).await?.stale;
         Ok((still == 0).then_some(stuck))
+    }
+}
+
+/// Notices when the state directory is deleted under the daemon, which nothing else would tell.
+async fn state_is_there(store: Store, stop: CancellationToken) -> Result<(), StoreError> {
+    let mut tick = interval(STATE_TICK);
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            _ = tick.tick() => store.call(Store::still_there).await?,
+        }
     }
 }
 

@@ -20,7 +20,7 @@ use std::fs::File;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use serde::de::DeserializeOwned;
@@ -61,6 +61,8 @@ struct Inner {
     rows: Tree,
     meta: Tree,
     history_len: AtomicUsize,
+    /// sled records nothing more once the disk has refused a write, even when it would take it again.
+    refused: AtomicBool,
     /// sled's own file, for the fsync that its `flush` leaves out on Linux.
     log: File,
     epoch: u64,
@@ -159,6 +161,7 @@ impl Store {
             rows,
             meta,
             history_len,
+            refused: AtomicBool::new(false),
             log,
             epoch,
             id: tally.map_or_else(any_id, |tally| tally.store),
@@ -425,10 +428,27 @@ impl Store {
     }
 
     fn failed(&self, source: sled::Error) -> StoreError {
-        StoreError::Sled {
+        let error = StoreError::Sled {
             dir: self.0.dir.clone(),
             source,
+        };
+        if error.is_the_disks() {
+            self.0.refused.store(true, Ordering::Relaxed);
         }
+        error
+    }
+
+    /// Whether the disk has refused a write: this store records nothing more, and one opened anew may.
+    pub fn is_refused(&self) -> bool {
+        self.0.refused.load(Ordering::Relaxed)
+    }
+
+    /// Closes the database, which takes that nobody else holds it; otherwise gives it back.
+    ///
+    /// # Errors
+    /// With the store, while it is in use elsewhere.
+    pub fn close(self) -> std::result::Result<(), Self> {
+        Arc::try_unwrap(self.0).map(drop).map_err(Self)
     }
 
     /// Remembers the damage beside the database, so that the next start rebuilds it.

@@ -89,9 +89,11 @@ impl StoreError {
             | Self::Sync { source, .. } => source.kind(),
             _ => return false,
         };
-        matches!(
-            kind,
-            PermissionDenied | QuotaExceeded | ReadOnlyFilesystem | StorageFull
-        )
+        // sled's word for a database that is still open elsewhere; it has no kind of its own.
+        self.to_string().contains("could not acquire lock")
+            || matches!(
+                kind,
+                PermissionDenied | QuotaExceeded | ReadOnlyFilesystem | StorageFull
+            )
     }
 }

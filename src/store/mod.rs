@@ -10,6 +10,7 @@ mod error;
 #[cfg(test)]
 pub(crate) mod fixture;
 mod generation;
+mod home;
 mod lock;
 mod record;
 mod recover;
@@ -17,6 +18,7 @@ mod txn;
 
 pub use db::{RowColumn, Store, Totals, Waiting};
 pub use error::StoreError;
+pub use home::prepare;
 pub use lock::{Held, Lock, LockError};
 pub use record::{
     Arrival, Done, Event, FileKey, FileRecord, Fingerprint, Intent, Job, JobState, Ledger, Parked,

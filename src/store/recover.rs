@@ -285,10 +285,11 @@ fn asides(state_dir: &Path) -> Vec<PathBuf> {
 mod tests {
     use std::collections::BTreeMap;
 
+    use proptest::prelude::*;
     use rstest::rstest;
 
     use super::super::fixture::{address, file, job, target};
-    use super::super::record::{FileRecord, Fingerprint, Seen, SlotRecord};
+    use super::super::record::{FileRecord, Fingerprint, Job, Seen, SlotRecord};
     use super::*;
 
     fn state_with_a_job() -> tempfile::TempDir {
@@ -371,25 +372,7 @@ mod tests {
     }
 
     fn receive(store: &Store, content: &str) {
-        let (place, job) = (address("B2"), job(store.next_id().unwrap(), content));
-        let record = FileRecord {
-            fingerprint: job.fingerprint,
-            slot: Some(place.clone()),
-            seen: Seen::Image {
-                hash: job.hash,
-                format: job.format,
-            },
-            at: Timestamp(1),
-        };
-        let put = |slot: &mut SlotRecord| slot.job = Some(job.clone());
-        store
-            .take_image(&file("a.png"), &record, &place, put)
-            .unwrap();
-        store.begin(&place, &job, Timestamp(2)).unwrap();
-        let at = Timestamp(3);
-        store
-            .written(&place, &job, &target(), None, at, at)
-            .unwrap();
+        put(store, "B2", content);
     }
 
     fn held(store: &Store) -> Option<ContentHash> {
@@ -474,7 +457,7 @@ mod tests {
         let opened = open(there);
         assert!(opened.said.unwrap().contains("another machine"));
         assert_eq!(held(&opened.store), None);
-        let file = opened.store.file(&file("a.png")).unwrap().unwrap();
+        let file = opened.store.file(&file("B2")).unwrap().unwrap();
         assert_eq!(file.fingerprint, Fingerprint::UNKNOWN);
         drop(opened.store);
         assert_eq!(open(there).said, None);
@@ -536,5 +519,131 @@ mod tests {
         let opened = open(dir.path()).unwrap();
         assert!(opened.said.unwrap().contains("missing or damaged"));
         assert_eq!(held(&opened.store), None);
+    }
+
+    /// A state of 300 slots, each written three times, as a daemon that was killed leaves it.
+    fn worn_state() -> (tempfile::TempDir, BTreeMap<String, ContentHash>) {
+        let dir = tempfile::tempdir().unwrap();
+        let mut cells = BTreeMap::new();
+        let store = open(dir.path()).unwrap().store;
+        for turn in 0..3 {
+            for row in 1..=300 {
+                let cell = format!("B{row}");
+                let content = format!("{cell} {turn}");
+                put(&store, &cell, &content);
+                cells.insert(cell, ContentHash::of(content.as_bytes()));
+            }
+        }
+        (dir, cells)
+    }
+
+    fn put(store: &Store, cell: &str, content: &str) {
+        let place = address(cell);
+        let job = Job {
+            source: file(cell),
+            ..job(store.next_id().unwrap(), content)
+        };
+        let record = FileRecord {
+            fingerprint: job.fingerprint,
+            slot: Some(place.clone()),
+            seen: Seen::Image {
+                hash: job.hash,
+                format: job.format,
+            },
+            at: Timestamp(1),
+        };
+        let put = |slot: &mut SlotRecord| slot.job = Some(job.clone());
+        store.take_image(&job.source, &record, &place, put).unwrap();
+        store.begin(&place, &job, Timestamp(2)).unwrap();
+        let at = Timestamp(3);
+        store
+            .written(&place, &job, &target(), None, at, at)
+            .unwrap();
+    }
+
+    #[derive(Debug, Clone)]
+    enum Harm {
+        Cut,
+        Zero(usize),
+        Noise(Vec<u8>),
+    }
+
+    fn harm() -> impl Strategy<Value = Harm> {
+        prop_oneof![
+            Just(Harm::Cut),
+            (1_usize..5_000).prop_map(Harm::Zero),
+            prop::collection::vec(any::<u8>(), 1..600).prop_map(Harm::Noise),
+        ]
+    }
+
+    fn do_harm(path: &Path, harm: &Harm, at: prop::sample::Index) {
+        let mut bytes = fs::read(path).unwrap();
+        if bytes.is_empty() {
+            return;
+        }
+        let at = at.index(bytes.len());
+        match harm {
+            Harm::Cut => bytes.truncate(at),
+            Harm::Zero(length) => {
+                let end = bytes.len().min(at + length);
+                bytes[at..end].fill(0);
+            }
+            Harm::Noise(noise) => {
+                let end = bytes.len().min(at + noise.len());
+                bytes[at..end].copy_from_slice(&noise[..end - at]);
+            }
+        }
+        fs::write(path, bytes).unwrap();
+    }
+
+    #[test]
+    fn whatever_is_harmed_no_slot_claims_what_it_does_not_hold_and_the_store_works_on() {
+        let (worn, cells) = worn_state();
+        let files: Vec<PathBuf> = files_below(worn.path()).into_keys().collect();
+        let config = ProptestConfig {
+            cases: std::env::var("PIXCELL_TEST_HARMS").map_or(20, |text| text.parse().unwrap()),
+            failure_persistence: None,
+            ..ProptestConfig::default()
+        };
+        let which = any::<prop::sample::Index>();
+        let told = std::cell::Cell::new((0, 0));
+        let mut runner = proptest::test_runner::TestRunner::new(config);
+        runner
+            .run(
+                &(which, harm(), any::<prop::sample::Index>()),
+                |(which, harm, at)| {
+                    let dir = tempfile::tempdir().unwrap();
+                    copy_files(worn.path(), dir.path()).unwrap();
+                    let path = which.get(&files).strip_prefix(worn.path()).unwrap();
+                    do_harm(&dir.path().join(path), &harm, at);
+                    let begun = std::time::Instant::now();
+                    let opened = open(dir.path()).unwrap();
+                    prop_assert!(begun.elapsed() < Duration::from_secs(20));
+                    let (all, said) = told.get();
+                    told.set((all + 1, said + u32::from(opened.said.is_some())));
+                    let mut sure = 0;
+                    for (cell, hash) in &cells {
+                        if let Some(held) = opened.store.slot(&address(cell)).unwrap().held() {
+                            prop_assert_eq!(held, *hash, "{}", cell);
+                            sure += 1;
+                        }
+                    }
+                    // Either it is what it was, or nothing of it is believed.
+                    prop_assert_eq!(opened.said.is_none(), sure == cells.len());
+                    prop_assert!(opened.store.files().all(|file| file.is_ok()));
+                    prop_assert!(opened.store.history().all(|event| event.is_ok()));
+                    put(&opened.store, "C1", "new");
+                    drop(opened);
+                    let again = open(dir.path()).unwrap();
+                    prop_assert_eq!(again.said, None);
+                    let held = again.store.slot(&address("C1")).unwrap().held();
+                    prop_assert_eq!(held, Some(ContentHash::of(b"new")));
+                    Ok(())
+                },
+            )
+            .unwrap();
+        let (all, said) = told.get();
+        println!("{all} harmed, {said} noticed");
+        assert!(said > 0);
     }
 }

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::time::Duration;
 
-use pixcell::sandbox::{Endpoint, Fault};
+use pixcell::sandbox::{DocumentSpec, Endpoint, Fault, SheetSpec};
 
-use crate::support::{DOC, Mapping, Random, Rig, SHEET, document, jpeg, png};
+use crate::support::{DOC, Mapping, Random, Rig, SHEET, Signal, document, jpeg, png};
 
-/// How often it is killed.
+/// How often it is killed; `PIXCELL_TEST_KILLS` says otherwise. The long form has 200.
 const KILLS: u64 = 10;
 /// Cells that get one picture each, between two kills.
 const ONCE: u32 = 8;
@@ -23,10 +23,22 @@ fn seed() -> u64 {
     seed
 }
 
+/// The same picture with so many bytes of comments, as a JPEG may hold.
+fn with_comments(jpeg: &[u8], bytes: usize) -> Vec<u8> {
+    let comment = [vec![0xff, 0xfe, 0xff, 0xff], vec![b'.'; 0xfffd]].concat();
+    let (start, rest) = jpeg.split_at(2);
+    [start, &comment.repeat(bytes / comment.len()), rest].concat()
+}
+
 #[test]
-fn ten_kills_at_random_moments_lose_no_picture_and_repeat_only_calls_in_flight() {
+fn kills_at_random_moments_lose_no_picture_and_repeat_only_calls_in_flight() {
+    let kills = std::env::var("PIXCELL_TEST_KILLS").map_or(KILLS, |text| text.parse().unwrap());
     let mut random = Random::new(seed());
     let mut rig = Rig::with(|plan| {
+        // The sheet has a row for each picture of the long form.
+        let sheet =
+            SheetSpec::new(SHEET, "Lobby").grid(u32::try_from(kills).unwrap() * ONCE + 200, 20);
+        plan.sandbox.documents = vec![DocumentSpec::new(DOC).sheet(sheet)];
         plan.sandbox.documents.push(document("DocBusy"));
         plan.mappings.push(Mapping::new("busy", "busy", "DocBusy"));
         // So that there is nearly always a call in flight.
@@ -35,7 +47,7 @@ fn ten_kills_at_random_moments_lose_no_picture_and_repeat_only_calls_in_flight()
     fs::create_dir(rig.path("busy")).unwrap();
     let (mut once, mut versions) = (0, 0);
     let mut newest = BTreeMap::new();
-    for _ in 0..KILLS {
+    for kill in 0..kills {
         rig.start_unready();
         for _ in 0..ONCE {
             once += 1;
@@ -45,13 +57,28 @@ fn ten_kills_at_random_moments_lose_no_picture_and_repeat_only_calls_in_flight()
             fs::write(rig.path(format!("busy/C{cell}.jpg")), &bytes).unwrap();
             newest.insert(format!("C{cell}"), bytes);
         }
+        // Every third time a picture that takes a while to hash and to send.
+        if kill % 3 == 0 {
+            versions += 1;
+            let bytes = with_comments(&jpeg(1_000 + versions), 3_000_000);
+            fs::write(rig.path("busy/C9.jpg"), &bytes).unwrap();
+            newest.insert("C9".to_owned(), bytes);
+        }
+        // Every fourth time while it takes a configuration up; before it is ready, SIGHUP would be a kill.
+        if kill % 4 == 0 {
+            rig.daemon_mut().wait_told("READY=1");
+            rig.daemon().signal(Signal::HUP);
+        }
         // A random moment: after so many changes in the sandbox, or so long; while starting, sending
         // or idle.
-        let (changes, limit) = (random.below(60), Duration::from_millis(random.below(400)));
+        let (changes, limit) = (random.below(60), Duration::from_millis(random.below(900)));
         rig.meanwhile(changes, limit);
+        // A kill is no damage, and never taken for any.
+        assert!(!rig.daemon().has_line(&["the store was lost or damaged"]));
         rig.kill();
     }
     rig.start();
+    assert!(!rig.daemon().has_line(&["the store was lost or damaged"]));
     let all_there = |rig: &Rig| {
         for row in 1..=once {
             rig.expect(&format!("B{row}"), &png(row));
@@ -80,8 +107,8 @@ fn ten_kills_at_random_moments_lose_no_picture_and_repeat_only_calls_in_flight()
         "{repeats} of {once} repeated; {} writes for {versions} versions",
         writes("DocBusy")
     );
-    assert!(repeats <= KILLS, "{repeats} repeats after {KILLS} kills");
-    assert!(writes("DocBusy") <= u64::from(versions) + KILLS);
+    assert!(repeats <= kills, "{repeats} repeats after {kills} kills");
+    assert!(writes("DocBusy") <= u64::from(versions) + kills);
     // And nothing is left to repeat.
     let calls = state.calls(Endpoint::ValuesImage);
     rig.start();

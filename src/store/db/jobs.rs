@@ -59,6 +59,7 @@ impl Store {
     /// # Errors
     /// When sled fails or a record is damaged; the call must not be made then.
     pub fn begin(&self, address: &SlotAddress, job: &Job, now: Timestamp) -> Result<bool> {
+        self.still_there()?;
         let (begun, held) = self.write(|txn| {
             txn.slot(address, |slot| {
                 let held = slot.held().is_some();

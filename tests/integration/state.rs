@@ -1,0 +1,172 @@
+//! The state directory harmed, full, read-only or gone: said clearly, and every picture gets to its cell.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use rstest::rstest;
+
+use crate::support::{Random, Rig, png};
+
+fn cut(path: &Path) {
+    let length = fs::metadata(path).unwrap().len();
+    let file = fs::OpenOptions::new().write(true).open(path).unwrap();
+    file.set_len(length / 2).unwrap();
+}
+
+fn noise(path: &Path) {
+    let mut random = Random::new(Random::any_seed());
+    let mut bytes = fs::read(path).unwrap();
+    for byte in &mut bytes {
+        *byte = u8::try_from(random.below(256)).unwrap();
+    }
+    fs::write(path, bytes).unwrap();
+}
+
+fn empty(path: &Path) {
+    fs::write(path, []).unwrap();
+}
+
+fn delete(path: &Path) {
+    fs::remove_file(path).unwrap();
+}
+
+#[rstest]
+#[case::log_cut("db/db", cut)]
+#[case::log_noise("db/db", noise)]
+#[case::log_empty("db/db", empty)]
+#[case::log_deleted("db/db", delete)]
+#[case::conf_noise("db/conf", noise)]
+#[case::mark_noise("generation", noise)]
+#[case::mark_deleted("generation", delete)]
+fn a_harmed_state_is_said_and_no_picture_is_taken_for_sent(
+    #[case] file: &str,
+    #[case] harm: fn(&Path),
+) {
+    let mut rig = Rig::started();
+    for row in 1..=3 {
+        rig.drop_file(format!("B{row}.png"), &png(row));
+        rig.expect(&format!("B{row}"), &png(row));
+    }
+    rig.stop();
+    harm(&rig.path("state").join(file));
+    rig.drop_file("B3.png", &png(4));
+    rig.start();
+    rig.warned(&["each picture is sent once more"]);
+    rig.expect("B3", &png(4));
+    // Each once more: three cells held something that is no longer sure.
+    rig.finish(6);
+    // And it is over with that.
+    rig.start();
+    rig.fence();
+    assert!(!rig.daemon().has_line(&["once more"]));
+    rig.stop();
+}
+
+#[test]
+fn a_state_directory_deleted_under_the_daemon_ends_it_before_another_call() {
+    let mut rig = Rig::started();
+    rig.drop_file("B1.png", &png(1));
+    rig.expect("B1", &png(1));
+    fs::remove_dir_all(rig.path("state")).unwrap();
+    rig.drop_file("B2.png", &png(2));
+    let ended = rig.end().with_code(1);
+    assert!(ended.stderr.contains("deleted or replaced"), "{ended}");
+    assert!(
+        rig.state()
+            .image(crate::support::DOC, crate::support::SHEET, "B2")
+            .is_none()
+    );
+    rig.start();
+    rig.expect("B2", &png(2));
+    rig.expect("B1", &png(1));
+}
+
+/// A small file system in memory, mounted while this lives.
+struct Small(std::path::PathBuf);
+
+impl Small {
+    fn mount(at: std::path::PathBuf) -> Self {
+        fs::create_dir(&at).unwrap();
+        let mounted = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", "size=4m,mode=0700", "tmpfs"])
+            .arg(&at)
+            .status();
+        assert!(mounted.unwrap().success());
+        Self(at)
+    }
+
+    fn remount(&self, options: &str) {
+        let mounted = Command::new("mount")
+            .args(["-o", &format!("remount,{options}")])
+            .arg(&self.0)
+            .status();
+        assert!(mounted.unwrap().success());
+    }
+}
+
+impl Drop for Small {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
+    }
+}
+
+/// `cargo test --test integration state:: -- --ignored`
+#[test]
+#[ignore = "needs root to mount a tmpfs"]
+fn a_full_disk_stops_the_sending_and_space_resumes_it_in_the_same_process() {
+    let mut rig = Rig::new();
+    let disk = Small::mount(rig.path("state"));
+    rig.start();
+    rig.drop_file("B1.png", &png(1));
+    rig.expect("B1", &png(1));
+    let pid = rig.daemon().pid();
+    let filler = disk.0.join("filler");
+    // Until nothing more fits.
+    let _ = fs::write(&filler, vec![7; 5 << 20]);
+    let mut row = 1;
+    while !rig
+        .daemon()
+        .has_line(&["nothing is sent until the disk takes writes again"])
+    {
+        row += 1;
+        assert!(row < 190, "the disk does not get full");
+        rig.drop_file(format!("B{row}.png"), &png(row));
+        rig.meanwhile(1, std::time::Duration::from_millis(200));
+    }
+    fs::remove_file(filler).unwrap();
+    rig.daemon().wait_line(&["the disk takes writes again"]);
+    for row in 1..=row {
+        rig.expect(&format!("B{row}"), &png(row));
+    }
+    assert_eq!(rig.daemon().pid(), pid);
+    rig.stop();
+    // One that was sent and could not be recorded comes once more.
+    let writes = rig
+        .state()
+        .sheet(crate::support::DOC, crate::support::SHEET)
+        .unwrap()
+        .revision;
+    assert!(
+        writes <= u64::from(row) + 1,
+        "{writes} writes for {row} pictures"
+    );
+}
+
+#[test]
+#[ignore = "needs root to mount a tmpfs"]
+fn a_read_only_disk_is_said_and_loses_nothing() {
+    let mut rig = Rig::new();
+    let disk = Small::mount(rig.path("state"));
+    rig.start();
+    rig.drop_file("B1.png", &png(1));
+    rig.expect("B1", &png(1));
+    rig.stop();
+    disk.remount("ro");
+    rig.start_unready();
+    let ended = rig.end().with_code(1);
+    assert!(ended.stderr.contains("Read-only file system"), "{ended}");
+    disk.remount("rw");
+    rig.start();
+    rig.finish(1);
+}
