@@ -5,6 +5,7 @@ use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
 use std::os::unix::fs::symlink;
+use std::time::Instant;
 
 use pixcell::image::ContentHash;
 use pixcell::sandbox::{Permission, SheetSpec};
@@ -270,7 +271,10 @@ fn events_tell_of_a_change_and_end_with_the_daemon() {
     )
     .unwrap();
     let mut lines = BufReader::new(stream).lines();
+    let end = Instant::now() + LIMIT;
     let mut next = || loop {
+        // Comments keep the stream alive whatever happens.
+        assert!(Instant::now() < end, "no event came");
         let line = lines.next()?.unwrap();
         if let Some(version) = line
             .strip_prefix("data: ")

@@ -79,3 +79,39 @@ fn read_unchanged(folder: &Path, key: &FileKey, known: Fingerprint) -> io::Resul
     file.take(BYTES_MOST).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::MappingName;
+    use crate::placement::RelPath;
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    #[test]
+    fn only_the_file_that_is_known_is_read() {
+        let home = tempfile::tempdir().unwrap();
+        let folder = home.path().join("in");
+        fs::create_dir(&folder).unwrap();
+        let path = folder.join("B2.png");
+        fs::write(&path, "picture").unwrap();
+        let known = Fingerprint::of(&path.metadata().unwrap());
+        let key = FileKey {
+            mapping: MappingName::try_from("lobby".to_owned()).unwrap(),
+            path: RelPath::new(Path::new("B2.png")).unwrap(),
+        };
+        assert_eq!(read_unchanged(&folder, &key, known).unwrap(), b"picture");
+
+        // The very file, but by a link from within.
+        let moved = home.path().join("moved.png");
+        fs::rename(&path, &moved).unwrap();
+        let known = Fingerprint::of(&moved.metadata().unwrap());
+        symlink(&moved, &path).unwrap();
+        assert!(read_unchanged(&folder, &key, known).is_err());
+
+        // Another file of the same length under its name.
+        fs::remove_file(&path).unwrap();
+        fs::write(&path, "private").unwrap();
+        assert!(read_unchanged(&folder, &key, known).is_err());
+    }
+}
