@@ -276,10 +276,7 @@ impl Store {
         let mut generation = generation.lock().unwrap_or_else(PoisonError::into_inner);
         generation
             .raise(received)
-            .map_err(|source| StoreError::Sync {
-                dir: self.0.dir.clone(),
-                source,
-            })
+            .map_err(|source| self.unsynced(source))
     }
 
     /// Runs `work` on a thread where blocking is allowed.
@@ -317,10 +314,10 @@ impl Store {
     /// When sled or the disk fails.
     pub fn sync(&self) -> Result<()> {
         self.0.db.flush().map_err(|source| self.failed(source))?;
-        self.0.log.sync_data().map_err(|source| StoreError::Sync {
-            dir: self.0.dir.clone(),
-            source,
-        })
+        self.0
+            .log
+            .sync_data()
+            .map_err(|source| self.unsynced(source))
     }
 
     /// Whether the files that are written to are still those in the state directory. sled goes on into
@@ -428,10 +425,20 @@ impl Store {
     }
 
     fn failed(&self, source: sled::Error) -> StoreError {
-        let error = StoreError::Sled {
+        self.noted(StoreError::Sled {
             dir: self.0.dir.clone(),
             source,
-        };
+        })
+    }
+
+    fn unsynced(&self, source: std::io::Error) -> StoreError {
+        self.noted(StoreError::Sync {
+            dir: self.0.dir.clone(),
+            source,
+        })
+    }
+
+    fn noted(&self, error: StoreError) -> StoreError {
         if error.is_the_disks() {
             self.0.refused.store(true, Ordering::Relaxed);
         }
