@@ -10,8 +10,9 @@ use pixcell::config::{Environment, Source};
 use pixcell::placement::{Loaded, Placement, RelPath, Slot, load};
 use regex::Regex;
 
-const DOCUMENTS: [&str; 5] = [
+const DOCUMENTS: [&str; 6] = [
     "README.md",
+    "README.zh-CN.md",
     "ARCHITECTURE.md",
     "CONTRIBUTING.md",
     "SECURITY.md",
@@ -156,4 +157,46 @@ fn the_readme_names_every_key_of_the_example_file() {
         let named = Regex::new(&format!(r"`([a-z_\[\]]+\.)*{key}[`.\[]")).unwrap();
         assert!(named.is_match(&readme), "README.md does not name `{key}`");
     }
+}
+
+/// What the two READMEs have in common, each item with what it stands for.
+fn skeleton(text: &str) -> Vec<String> {
+    let comment = Regex::new(r"\s*(^|\s)# .*$").unwrap();
+    let mut kept = Vec::new();
+    let mut code = false;
+    for line in text.lines() {
+        if line.starts_with("```") {
+            code = !code;
+            kept.push(line.to_owned());
+        } else if code {
+            // The comments in code are translated.
+            kept.push(comment.replace(line, "").into_owned());
+        } else if line.starts_with('#') {
+            let level = line.find(' ').expect("a heading's level");
+            kept.push(line[..level].to_owned());
+        } else if line.starts_with('|') {
+            let named = all(r"`([^`]+)`", line.split('|').nth(1).unwrap());
+            kept.push(format!("a row of {}", named.join(" ")));
+        }
+    }
+    kept
+}
+
+#[test]
+fn both_readmes_have_the_same_headings_code_and_rows() {
+    let [english, chinese] = ["README.md", "README.zh-CN.md"].map(read);
+    let [one, other] = [&english, &chinese].map(|text| skeleton(text));
+    assert!(one.len() > 100, "{one:?}");
+    for (line, (one, other)) in one.iter().zip(&other).enumerate() {
+        assert_eq!(one, other, "item {line} of README.md and README.zh-CN.md");
+    }
+    assert_eq!(one.len(), other.len());
+    let links = |text| {
+        let mut links = all(r"\]\(([^)\s]+)\)", text);
+        links.retain(|link| !link.starts_with("README"));
+        links.sort_unstable();
+        links.dedup();
+        links.into_iter().map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(links(&english), links(&chinese), "what they link to");
 }
