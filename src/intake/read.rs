@@ -1,15 +1,18 @@
 //! One look at one file: opened beneath its folder, recognised, checked for its end, hashed, and
 //! checked again. Blocks; runs off the async runtime.
 //!
-//! A path is resolved below the folder's descriptor and never through a link (openat2(2)); only
-//! regular files are read. What this says of a file is true of one moment in which it did not change.
+//! A path is resolved below the folder's descriptor and never through a link (openat2(2)). It is
+//! first taken hold of without being opened (`O_PATH`), and only a regular file is opened then, by
+//! that hold and not by its name: whatever takes the name meanwhile, no pipe or device is opened and no
+//! link followed. What this says of a file is true of one moment in which it did not change.
 
 use std::fs::File;
 use std::io::{self, BufReader, ErrorKind, Read, Seek};
 use std::path::Path;
 
 use bytesize::ByteSize;
-use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat, openat2};
+use rustix::fd::{AsRawFd, OwnedFd};
+use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, fstat, open, openat, openat2};
 use rustix::io::Errno;
 
 use crate::image::{
@@ -35,7 +38,7 @@ pub enum Looked {
     },
     /// A file whose container does not tell its end, and that has not settled yet.
     Unsettled(Fingerprint),
-    /// It changed while it was read.
+    /// It changed while it was read, or somebody else has it for the moment.
     Changed,
     /// Complete, and nothing to send.
     Rejected {
@@ -62,33 +65,61 @@ pub enum Looked {
 /// Opens a regular file below `folder` for reading, never through a link, never waiting for a writer.
 ///
 /// # Errors
-/// Of the system. A link in any part is `ELOOP`.
+/// Of the system. A link in any part is `ELOOP`; what is no regular file is `InvalidInput`; a file that
+/// another program has leased (fcntl(2), `F_SETLEASE`) is `WouldBlock` until that one gives way.
 pub fn open_beneath(folder: &Path, path: &RelPath) -> io::Result<File> {
-    let root = openat(
-        CWD,
-        folder,
-        OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
-        Mode::empty(),
-    )?;
-    let how =
-        OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::NOFOLLOW;
+    let root = openat(CWD, folder, STEP, Mode::empty())?;
+    open_held(&hold(root, path)?)
+}
+
+/// Opens what is held, when it is a regular file, whatever has its name by now.
+fn open_held(held: &OwnedFd) -> io::Result<File> {
+    if FileType::from_raw_mode(fstat(held)?.st_mode) != FileType::RegularFile {
+        return Err(ErrorKind::InvalidInput.into());
+    }
+    let how = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+    // A magic link to the very file that is held; its name is not looked up again.
+    let again = format!("/proc/self/fd/{}", held.as_raw_fd());
+    Ok(open(again, how, Mode::empty())?.into())
+}
+
+/// How a folder on the way is taken hold of.
+const STEP: OFlags = OFlags::PATH
+    .union(OFlags::DIRECTORY)
+    .union(OFlags::CLOEXEC)
+    .union(OFlags::NOFOLLOW);
+
+/// Takes hold of what a path below `root` names, without opening it.
+fn hold(root: OwnedFd, path: &RelPath) -> io::Result<OwnedFd> {
     let beneath = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
-    match openat2(&root, path.as_path(), how, Mode::empty(), beneath) {
-        Err(Errno::NOSYS) => open_part_by_part(root, path, how),
-        opened => Ok(opened?.into()),
+    match openat2(
+        &root,
+        path.as_path(),
+        OFlags::PATH | OFlags::CLOEXEC,
+        Mode::empty(),
+        beneath,
+    ) {
+        Err(Errno::NOSYS) => hold_part_by_part(root, path),
+        held => Ok(held?),
     }
 }
 
 /// The same for kernels before 5.6.
-fn open_part_by_part(root: rustix::fd::OwnedFd, path: &RelPath, how: OFlags) -> io::Result<File> {
+fn hold_part_by_part(root: OwnedFd, path: &RelPath) -> io::Result<OwnedFd> {
     let mut parts = path.as_path().components().peekable();
     let mut folder = root;
     while let Some(part) = parts.next() {
-        if parts.peek().is_none() {
-            return Ok(openat(&folder, part.as_os_str(), how, Mode::empty())?.into());
+        if parts.peek().is_some() {
+            folder = openat(&folder, part.as_os_str(), STEP, Mode::empty())?;
+            continue;
         }
-        let step = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-        folder = openat(&folder, part.as_os_str(), step, Mode::empty())?;
+        let how = OFlags::PATH | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let held = openat(&folder, part.as_os_str(), how, Mode::empty())?;
+        // With O_PATH a link itself is held, where openat2 refuses it.
+        return match FileType::from_raw_mode(fstat(&held)?.st_mode) {
+            FileType::Symlink => Err(Errno::LOOP.into()),
+            _ => Ok(held),
+        };
     }
     Err(ErrorKind::NotFound.into())
 }
@@ -100,18 +131,11 @@ pub fn look(
     max_bytes: u64,
     quiet_as: Option<Fingerprint>,
 ) -> Looked {
-    // Opening a device or a pipe can have effects; a name that is none of ours is not opened.
-    match folder.join(path.as_path()).symlink_metadata() {
-        Ok(meta) if !meta.is_file() => return Looked::NoFile,
-        Ok(_) => {}
-        Err(error) => return cannot(&error),
-    }
     let mut file = match open_beneath(folder, path) {
         Ok(file) => file,
         Err(error) => return cannot(&error),
     };
     let before = match file.metadata() {
-        Ok(meta) if !meta.is_file() => return Looked::NoFile,
         Ok(meta) => Fingerprint::of(&meta),
         Err(error) => return cannot(&error),
     };
@@ -131,7 +155,11 @@ pub fn look(
 fn cannot(error: &io::Error) -> Looked {
     match error.kind() {
         ErrorKind::NotFound | ErrorKind::StaleNetworkFileHandle => Looked::Gone,
-        ErrorKind::NotADirectory | ErrorKind::CrossesDevices => Looked::NoFile,
+        ErrorKind::NotADirectory | ErrorKind::CrossesDevices | ErrorKind::InvalidInput => {
+            Looked::NoFile
+        }
+        // Leased by a file server; asking for it made the kernel ask that server to give way.
+        ErrorKind::WouldBlock => Looked::Changed,
         // A link: NOFOLLOW and NO_SYMLINKS answer this, and so does a real loop.
         _ if error.raw_os_error() == Some(Errno::LOOP.raw_os_error()) => Looked::NoFile,
         ErrorKind::PermissionDenied => Looked::Unreadable(
@@ -194,20 +222,33 @@ fn examine(
         Completeness::Unknowable => return Ok(Looked::Unsettled(fingerprint)),
     }
     file.rewind()?;
-    Ok(Looked::Image {
-        fingerprint,
-        hash: hash(file)?,
-        format,
+    Ok(match hash(file, fingerprint.size)? {
+        Some(hash) => Looked::Image {
+            fingerprint,
+            hash,
+            format,
+        },
+        None => Looked::Changed,
     })
 }
 
-fn hash(file: &mut File) -> io::Result<ContentHash> {
+/// The hash of all `size` bytes; `None` when there are more or fewer by now. A file that grows while it
+/// is read is not followed to an end that it may never have.
+fn hash(file: &mut File, size: u64) -> io::Result<Option<ContentHash>> {
     let mut hasher = Hasher::new();
     let mut chunk = vec![0; CHUNK];
+    let mut left = size;
     loop {
-        match file.read(&mut chunk)? {
-            0 => return Ok(hasher.finish()),
-            read => hasher.update(&chunk[..read]),
+        match (file.read(&mut chunk)?, left) {
+            (0, 0) => return Ok(Some(hasher.finish())),
+            (0, _) => return Ok(None),
+            (read, _) => {
+                let Some(behind) = left.checked_sub(read as u64) else {
+                    return Ok(None);
+                };
+                left = behind;
+                hasher.update(&chunk[..read]);
+            }
         }
     }
 }
@@ -329,9 +370,7 @@ mod tests {
         for name in ["link.png", "linked/secret.png", "folder.png", "pipe.png"] {
             assert_eq!(look_at(&folder, name), Looked::NoFile, "{name}");
             assert!(
-                open_beneath(folder.path(), &path(name)).is_err()
-                    || name == "folder.png"
-                    || name == "pipe.png",
+                open_beneath(folder.path(), &path(name)).is_err(),
                 "{name} was opened"
             );
         }
@@ -350,13 +389,63 @@ mod tests {
         )
         .unwrap();
         let open = |name: &str| {
-            let root = openat(CWD, folder.path(), OFlags::PATH, Mode::empty()).unwrap();
-            let how = OFlags::RDONLY | OFlags::NOFOLLOW;
-            open_part_by_part(root, &path(name), how).is_ok()
+            let root = openat(CWD, folder.path(), STEP, Mode::empty()).unwrap();
+            hold_part_by_part(root, &path(name)).is_ok()
         };
         assert!(open("sub/a.png"));
         assert!(!open("linked/secret.png"));
         assert!(!open("sub/link.png"));
+    }
+
+    #[rstest]
+    fn a_file_whose_name_is_taken_between_look_and_opening_is_opened_itself(
+        #[values(true, false)] openat2: bool,
+    ) {
+        let secret = folder_with("secret.png", b"the secret");
+        let folder = folder_with("a.png", b"the picture");
+        let name = folder.path().join("a.png");
+        let held = || {
+            let root = openat(CWD, folder.path(), STEP, Mode::empty()).unwrap();
+            let hold = if openat2 { hold } else { hold_part_by_part };
+            hold(root, &path("a.png"))
+        };
+        let picture = held().unwrap();
+        fs::remove_file(&name).unwrap();
+        symlink(secret.path().join("secret.png"), &name).unwrap();
+        let text = io::read_to_string(open_held(&picture).unwrap()).unwrap();
+        assert_eq!(text, "the picture");
+        // The link itself is not even held.
+        assert_eq!(
+            held().unwrap_err().raw_os_error(),
+            Some(Errno::LOOP.raw_os_error())
+        );
+
+        // What is held as a pipe stays one, though a picture has its name now.
+        fs::remove_file(&name).unwrap();
+        rustix::fs::mknodat(CWD, &name, FileType::Fifo, Mode::RWXU, 0).unwrap();
+        let pipe = held().unwrap();
+        fs::remove_file(&name).unwrap();
+        fs::write(&name, b"the picture").unwrap();
+        assert_eq!(
+            open_held(&pipe).unwrap_err().kind(),
+            ErrorKind::InvalidInput
+        );
+    }
+
+    #[test]
+    fn a_file_that_is_longer_or_shorter_than_it_was_has_changed() {
+        let folder = folder_with("a.png", b"12345");
+        let hashed = |size| {
+            let mut file = open_beneath(folder.path(), &path("a.png")).unwrap();
+            hash(&mut file, size).unwrap()
+        };
+        assert_eq!(hashed(5), Some(ContentHash::of(b"12345")));
+        assert_eq!((hashed(4), hashed(6)), (None, None));
+    }
+
+    #[test]
+    fn a_file_that_a_server_has_leased_is_looked_at_again() {
+        assert_eq!(cannot(&ErrorKind::WouldBlock.into()), Looked::Changed);
     }
 
     #[test]
