@@ -11,6 +11,7 @@ mod integration {
     //! One module a promise.
 
     mod cli;
+    mod codes;
     mod crash;
     mod faults;
     mod folders;

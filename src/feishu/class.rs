@@ -75,7 +75,7 @@ pub fn classify(status: u16, code: Option<i64>) -> Class {
         90_211 | 1_310_211 | 90_215 | 1_310_215 | 90_202 | 1_310_202 | 90_212 | 90_218
         | 1_310_218 => Some(Class::Cell),
         90_226 | 1_310_226 | 1_310_247 | 90_219 => Some(Class::Full),
-        90_204 | 90_222 | 90_227 | 9499 => Some(Class::Image),
+        90_204 | 90_216 | 90_222 | 90_227 | 9499 => Some(Class::Image),
         _ => None,
     });
     by_code.unwrap_or(match (status, code) {
@@ -117,6 +117,10 @@ pub fn advice(class: Class, code: Option<i64>) -> &'static str {
         (_, Some(90_219)) => {
             "the sheet has reached its limit of cells: remove some, or use another one"
         }
+        // Two meanings, and a repeat helps with neither: the cell is not known to hold the image.
+        (_, Some(90_216)) => {
+            "the API says that nothing changed or that the request was wrong: look at the cell, and replace the file if the image is missing"
+        }
         (_, Some(90_222 | 90_227)) => "make the image smaller",
         (Class::Throttled(_) | Class::Busy, _) => "pixcell tries again by itself",
         (Class::Token, _) => "pixcell fetches a new token",
@@ -152,7 +156,7 @@ mod tests {
     #[case(&[90_211, 1_310_211, 90_215, 1_310_215, 90_202, 1_310_202, 90_212, 90_218, 1_310_218],
            Class::Cell)]
     #[case(&[90_226, 1_310_226, 1_310_247, 90_219], Class::Full)]
-    #[case(&[90_204, 90_222, 90_227, 9499], Class::Image)]
+    #[case(&[90_204, 90_216, 90_222, 90_227, 9499], Class::Image)]
     #[case(&[424_242], Class::Unknown)]
     fn a_code_has_its_class_whatever_the_status(#[case] codes: &[i64], #[case] class: Class) {
         for code in codes {
