@@ -29,6 +29,7 @@ mod integration {
     mod shutdown;
     mod state;
     mod sync;
+    mod targets;
     mod unreached;
     mod upload;
     mod web;

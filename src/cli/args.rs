@@ -19,8 +19,13 @@ pub struct Args {
 /// Understood by every command.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Common {
-    /// The configuration [default: `$PIXCELL_CONFIG`, ./pixcell.yaml, /etc/pixcell/config.yaml]
-    #[arg(long, short, global = true, value_name = "FILE")]
+    #[arg(
+        long,
+        short,
+        global = true,
+        value_name = "FILE",
+        help = "The configuration [default: $PIXCELL_CONFIG, ./pixcell.yaml, /etc/pixcell/config.yaml]"
+    )]
     pub config: Option<PathBuf>,
     /// Log more; twice: everything
     #[arg(long, short, global = true, action = ArgAction::Count)]
@@ -28,8 +33,13 @@ pub struct Common {
     /// Log warnings and errors only
     #[arg(long, short, global = true, conflicts_with = "verbose")]
     pub quiet: bool,
-    /// How logs look; `$RUST_LOG` selects them more finely
-    #[arg(long, global = true, value_name = "FORMAT", default_value = "auto")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "FORMAT",
+        default_value = "auto",
+        help = "How logs look; $RUST_LOG selects them more finely"
+    )]
     pub log_format: LogFormat,
 }
 
@@ -77,7 +87,7 @@ pub struct Sync {
 
 #[derive(Debug, Clone, clap::Args)]
 pub struct Check {
-    /// Also ask the API: credentials, documents, sheets, and whether fixed cells lie in the grid
+    /// Also ask the API: credentials, documents, sheets, grids, merged cells, sheets with two names
     #[arg(long)]
     pub online: bool,
 }

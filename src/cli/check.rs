@@ -7,10 +7,11 @@ use super::exit::{Exit, Failure};
 use super::load;
 use super::output;
 use super::run::block_on;
-use crate::config::{SpreadsheetRef, SpreadsheetToken};
-use crate::feishu::{CallError, Client, find_sheet};
-use crate::placement::Route;
+use crate::config::{Place, SpreadsheetRef, SpreadsheetToken};
+use crate::feishu::{CallError, Client, Sheet, find_sheet};
+use crate::placement::{Route, overlaps, unreached};
 use crate::service::Setup;
+use crate::upload::{fits, holds_column};
 
 /// Checks the configuration.
 ///
@@ -43,11 +44,66 @@ pub fn run(common: &Common, args: &Check) -> Result<Exit, Failure> {
             "{name}: the folder {folder} is not there yet; it will be waited for"
         )?;
     }
+    for route in setup.routes.iter() {
+        for line in unreachable(route) {
+            writeln!(out, "{line}")?;
+        }
+    }
+    for line in doubts(&setup, |route| Some(configured(route))) {
+        writeln!(out, "{line}")?;
+    }
     if args.online {
         online(&setup, &mut out)
     } else {
         Ok(Exit::Done)
     }
+}
+
+/// Rules that get in each other's way, as far as made-up paths tell. `sheet`: what names the sheet that
+/// a mapping feeds.
+fn doubts(setup: &Setup, sheet: impl Fn(&Route) -> Option<String>) -> Vec<String> {
+    let routes: Vec<_> = setup.routes.iter().collect();
+    let mut told = Vec::new();
+    for (index, one) in routes.iter().enumerate() {
+        for other in &routes[index..] {
+            if sheet(one).is_none() || sheet(one) != sheet(other) {
+                continue;
+            }
+            for found in overlaps(&one.rules, &other.rules) {
+                let (first, second) = (&found.one, &found.other);
+                told.push(format!(
+                    "{}: rule {} of {} and rule {} of {} can fill the same place, for example with {} and {}; the last to arrive is shown",
+                    found.slot,
+                    first.0 + 1,
+                    one.mapping.name,
+                    second.0 + 1,
+                    other.mapping.name,
+                    first.1,
+                    second.1,
+                ));
+            }
+        }
+    }
+    told
+}
+
+/// Rules that seem out of reach.
+fn unreachable(route: &Route) -> Vec<String> {
+    let name = &route.mapping.name;
+    unreached(&route.rules)
+        .iter()
+        .map(|found| {
+            let by = match found.taken_by {
+                Some(rule) => format!("rule {} takes", rule + 1),
+                None => "`ignore` leaves out".to_owned(),
+            };
+            let rule = found.rule + 1;
+            format!(
+                "{name}: no file seems to reach rule {rule}: {by} all that it would, for example {}; put rule {rule} before it, or remove it",
+                found.path
+            )
+        })
+        .collect()
 }
 
 fn online(setup: &Setup, out: &mut impl Write) -> Result<Exit, Failure> {
@@ -59,20 +115,63 @@ fn online(setup: &Setup, out: &mut impl Write) -> Result<Exit, Failure> {
         found
     })?;
     let mut wrong = false;
-    for (route, found) in found {
+    for (route, found) in &found {
         let (name, spreadsheet) = (&route.mapping.name, &route.mapping.spreadsheet);
         match found {
-            Ok(sheet) => writeln!(out, "{name}: {spreadsheet}, sheet {sheet}: reachable")?,
+            Ok(Reached { sheet, .. }) => {
+                let (title, id) = (&sheet.title, &sheet.id);
+                writeln!(
+                    out,
+                    "{name}: {spreadsheet}, sheet {title:?} ({id}): reachable"
+                )?;
+                if sheet.hidden {
+                    writeln!(
+                        out,
+                        "{name}: the sheet {title:?} is hidden; pictures go there all the same"
+                    )?;
+                }
+                for misfit in misfits(route, sheet) {
+                    wrong = true;
+                    writeln!(out, "{name}: {misfit}")?;
+                }
+            }
             Err(why) => {
                 wrong = true;
                 writeln!(out, "{name}: {spreadsheet}: {why}")?;
             }
         }
     }
+    // Two names of one sheet are known to be one only now.
+    let named = doubts(setup, |route| Some(configured(route)));
+    let resolved = doubts(setup, |route| {
+        let (_, reached) = found
+            .iter()
+            .find(|(other, _)| other.mapping.name == route.mapping.name)?;
+        let Reached { token, sheet } = reached.as_ref().ok()?;
+        Some(format!("{token} {}", sheet.id))
+    });
+    for doubt in resolved.iter().filter(|doubt| !named.contains(doubt)) {
+        writeln!(
+            out,
+            "{doubt}; the configuration names this sheet in two ways, so each way counts by itself: name it the same way everywhere"
+        )?;
+    }
     Ok(if wrong { Exit::Failed } else { Exit::Done })
 }
 
-async fn look(client: &Client, route: &Route) -> Result<String, String> {
+/// The sheet of a mapping as the configuration names it.
+fn configured(route: &Route) -> String {
+    let mapping = &route.mapping;
+    format!("{} {}", mapping.spreadsheet, mapping.sheet)
+}
+
+/// What a mapping feeds.
+struct Reached {
+    token: SpreadsheetToken,
+    sheet: Sheet,
+}
+
+async fn look(client: &Client, route: &Route) -> Result<Reached, String> {
     let mapping = &route.mapping;
     let told = |error: CallError| error.to_string();
     let token: SpreadsheetToken = match &mapping.spreadsheet {
@@ -80,17 +179,34 @@ async fn look(client: &Client, route: &Route) -> Result<String, String> {
         SpreadsheetRef::Wiki(node) => client.wiki_node(node).await.map_err(told)?,
     };
     let sheets = client.sheets(&token).await.map_err(told)?;
-    let sheet = find_sheet(&sheets, &mapping.sheet)?;
-    let outside = route
+    let sheet = find_sheet(&sheets, &mapping.sheet)?.clone();
+    Ok(Reached { token, sheet })
+}
+
+/// Rules whose places the sheet does not have.
+fn misfits(route: &Route, sheet: &Sheet) -> Vec<String> {
+    let cells = route
         .rules
         .fixed_cells()
-        .find(|(_, cell)| !sheet.holds(*cell));
-    match outside {
-        Some((rule, cell)) => Err(format!(
-            "rule {} writes {cell}, which lies outside the grid of {:?}; add rows or columns to the sheet, or change the rule",
-            rule + 1,
-            sheet.title
-        )),
-        None => Ok(format!("{:?} ({})", sheet.title, sheet.id)),
-    }
+        .filter_map(|(rule, cell)| Some((rule, fits(sheet, cell).err()?)));
+    let columns = route
+        .mapping
+        .rules
+        .iter()
+        .enumerate()
+        .flat_map(|(rule, of)| {
+            let columns = match of.place {
+                Place::Cell { .. } => Vec::new(),
+                Place::FindRow {
+                    key_column, column, ..
+                } => vec![key_column, column],
+                Place::Append { column, .. } => vec![column],
+            };
+            let missing = move |column| Some((rule, holds_column(sheet, column).err()?));
+            columns.into_iter().filter_map(missing)
+        });
+    cells
+        .chain(columns)
+        .map(|(rule, why)| format!("rule {}: {why}", rule + 1))
+        .collect()
 }

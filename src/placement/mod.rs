@@ -6,6 +6,7 @@ pub(crate) mod fixture;
 pub mod ignore;
 pub mod key;
 pub mod load;
+pub mod overlap;
 pub mod path;
 pub mod pattern;
 #[cfg(test)]
@@ -18,6 +19,7 @@ pub mod template;
 pub use ignore::BUILT_IN_IGNORE;
 pub use key::RowKey;
 pub use load::{Loaded, load};
+pub use overlap::{Overlap, Unreached, overlaps, unreached};
 pub use path::RelPath;
 pub use pattern::{CaptureKind, CaptureName, Captures, Pattern, PatternError};
 pub use route::{Route, Routes};

@@ -89,19 +89,19 @@ pub struct RuleSet {
     spreadsheet: SpreadsheetRef,
     sheet: SheetRef,
     ignore: Ignore,
-    rules: Vec<CompiledRule>,
+    pub(super) rules: Vec<CompiledRule>,
     /// Finds in one pass which rules match; measured at a tenth of trying a hundred in turn.
     candidates: Option<RegexSet>,
 }
 
 #[derive(Debug, Clone)]
-struct CompiledRule {
-    pattern: Pattern,
-    place: CompiledPlace,
+pub(super) struct CompiledRule {
+    pub(super) pattern: Pattern,
+    pub(super) place: CompiledPlace,
 }
 
 #[derive(Debug, Clone)]
-enum CompiledPlace {
+pub(super) enum CompiledPlace {
     Fixed(CellRef),
     Computed(Template),
     FindRow {

@@ -12,3 +12,4 @@ mod resolve;
 pub use gate::{Closed, Gate, Pass, SharedGate};
 pub use lane::{Documents, Lane, LaneEvent, LaneState, Shared, run};
 pub use react::{Reaction, react};
+pub use resolve::{fits, holds_column};

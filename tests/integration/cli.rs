@@ -169,7 +169,7 @@ fn check_tells_what_is_right_and_online_what_the_api_says() {
 #[case::document(|plan: &mut Plan| plan.mappings[0].spreadsheet = "DocUnknown".into(), "lobby: DocUnknown: ")]
 #[case::cell(
     |plan: &mut Plan| plan.mappings[0].rules.push(("poster.png".into(), "B5000".into())),
-    "rule 2 writes B5000, which lies outside the grid"
+    "rule 2: B5000 lies outside the grid"
 )]
 #[case::server(|plan: &mut Plan| plan.online = false, "cannot be reached")]
 fn check_online_fails_with_what_to_do(#[case] spoil: fn(&mut Plan), #[case] told: &str) {

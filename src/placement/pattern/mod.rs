@@ -13,6 +13,7 @@ use super::RelPath;
 
 pub(super) mod decode;
 mod expression;
+mod sample;
 pub(super) mod syntax;
 
 use decode::Decoded;
