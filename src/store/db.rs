@@ -22,7 +22,9 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 
+use backon::{BlockingRetryable, ConstantBuilder};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sled::transaction::{
@@ -41,6 +43,12 @@ use crate::placement::SlotAddress;
 
 /// sled's page cache. Its own default is 1 GiB.
 const CACHE_BYTES: u64 = 8 * 1024 * 1024;
+/// sled's threads may hold its lock for a moment after its last handle is gone (measured: a reopening
+/// in the same process failed about once in 700 times on a busy machine). Another process cannot be the
+/// holder: [`super::Lock`] is taken first.
+const STILL_CLOSING: ConstantBuilder = ConstantBuilder::new()
+    .with_delay(Duration::from_millis(10))
+    .with_max_times(500);
 /// How many lines of history are kept.
 const HISTORY_MOST: usize = 10_000;
 /// Grows when the trees or keys change.
@@ -128,11 +136,14 @@ impl Store {
             dir: dir.into(),
             source,
         };
-        let db = sled::Config::new()
+        let config = sled::Config::new()
             .path(dir)
             .cache_capacity(CACHE_BYTES)
-            .mode(sled::Mode::LowSpace)
-            .open()
+            .mode(sled::Mode::LowSpace);
+        let db = (|| config.open())
+            .retry(STILL_CLOSING)
+            .when(is_locked)
+            .call()
             .map_err(failed)?;
         let tree = |name| db.open_tree(name).map_err(failed);
         let (files, slots, queue) = (tree("files")?, tree("slots")?, tree("queue")?);
@@ -475,6 +486,11 @@ impl std::fmt::Debug for Store {
             .field("dir", &self.0.dir)
             .finish_non_exhaustive()
     }
+}
+
+/// sled gives this as an I/O error of no particular kind, with the system's answer in its text alone.
+fn is_locked(error: &sled::Error) -> bool {
+    matches!(error, sled::Error::Io(io) if io.to_string().starts_with("could not acquire lock"))
 }
 
 fn event(address: &SlotAddress, job: &Job, done: Done, at: Timestamp) -> Event {
