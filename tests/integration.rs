@@ -12,6 +12,7 @@ mod integration {
 
     mod cli;
     mod codes;
+    mod commands;
     mod crash;
     mod faults;
     mod folders;

@@ -68,6 +68,12 @@ pub enum Command {
     Check(Check),
     /// Show what is written, waiting, parked and rejected
     Status(Status),
+    /// Show what was written when, with revisions; the newest first
+    History(History),
+    /// Try parked jobs again, and what is behind a closed gate
+    Retry(Retry),
+    /// Have the running daemon compare all folders now
+    Rescan,
     /// Try pixcell without an account: a stand-in for the API, a folder, and sample pictures
     Demo(Demo),
     /// Run the stand-in for the API alone
@@ -95,6 +101,32 @@ pub struct Check {
 #[derive(Debug, Clone, clap::Args)]
 pub struct Status {
     /// Print everything as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Clone, clap::Args)]
+pub struct History {
+    /// A file's path below its folder, or a cell such as B2 [default: everything]
+    #[arg(value_name = "PATH or CELL")]
+    pub about: Option<String>,
+    /// Print so many lines at most
+    #[arg(long, value_name = "N", default_value_t = 50)]
+    pub most: usize,
+    /// Print the lines as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Clone, clap::Args)]
+pub struct Retry {
+    /// A file's path below its folder, or a cell such as B2
+    #[arg(value_name = "PATH or CELL", required_unless_present = "all")]
+    pub about: Option<String>,
+    /// Everything that is parked
+    #[arg(long, conflicts_with = "about")]
+    pub all: bool,
+    /// Print how many as JSON
     #[arg(long)]
     pub json: bool,
 }

@@ -6,14 +6,18 @@ mod args;
 mod check;
 mod demo;
 mod exit;
+mod history;
 mod journal;
 mod load;
 mod logging;
 mod output;
 mod packaging;
 mod pictures;
+mod rescan;
+mod retry;
 mod run;
 mod sandbox;
+mod state;
 mod status;
 mod sync;
 
@@ -45,6 +49,9 @@ pub fn main() -> ExitCode {
         Command::Sync(sync) => sync::run(&args.common, sync),
         Command::Check(check) => check::run(&args.common, check),
         Command::Status(status) => status::run(&args.common, status),
+        Command::History(history) => history::run(&args.common, history),
+        Command::Retry(retry) => retry::run(&args.common, retry),
+        Command::Rescan => rescan::run(&args.common),
         Command::Demo(demo) => demo::run(demo),
         Command::Sandbox(sandbox) => sandbox::run(sandbox),
         Command::Completions(completions) => packaging::completions(completions),

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use crate::service::{LaneEvent, Snapshot};
+use crate::service::{HistoryLine, LaneEvent, Snapshot, What};
 use crate::store::Verdict;
 
 /// Longest list printed; the rest is counted.
@@ -33,6 +33,32 @@ pub fn event(event: &LaneEvent) -> Option<String> {
         )),
         LaneEvent::Failed { .. } | LaneEvent::GateClosed { .. } => None,
     }
+}
+
+/// One line of the history.
+pub fn history(line: &HistoryLine) -> String {
+    let what = match &line.what {
+        What::Written {
+            cell,
+            revision,
+            attempts,
+        } => {
+            let revision = revision.map_or("?".to_owned(), |revision| revision.to_string());
+            let calls = count(u64::from(*attempts), "call");
+            format!("written to {cell} (revision {revision}, {calls})")
+        }
+        What::Parked { reason } => format!("parked: {reason}"),
+        What::SourceGone => "not sent: its file went away".to_owned(),
+    };
+    let HistoryLine {
+        at,
+        mapping,
+        file,
+        slot,
+        hash,
+        ..
+    } = line;
+    format!("{at}  {mapping}: {file} -> {slot}  {hash}  {what}")
 }
 
 /// The parked jobs and refused files of a snapshot.

@@ -1,13 +1,13 @@
 //! `pixcell status`: from the running daemon, or from the store when none runs.
 
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, Write};
 
 use super::args::{Common, Status};
 use super::exit::{Exit, Failure};
 use super::load;
 use super::output;
-use crate::service::{Ask, DaemonError, Setup, Snapshot, ask, gather};
-use crate::store::{self, Lock, LockError};
+use super::state;
+use crate::service::{Ask, DaemonError, Setup, Snapshot, gather};
 use crate::upload::LaneState;
 use crate::watch::FolderState;
 
@@ -30,44 +30,10 @@ pub fn run(common: &Common, args: &Status) -> Result<Exit, Failure> {
 
 fn snapshot(setup: &Setup) -> Result<Snapshot, Failure> {
     let dir = &setup.config.state_dir;
-    match ask(dir, Ask::Status) {
-        Ok(snapshot) => return Ok(snapshot),
-        Err(error)
-            if matches!(
-                error.kind(),
-                ErrorKind::NotFound | ErrorKind::ConnectionRefused
-            ) => {}
-        Err(error) => {
-            return Err(anyhow::Error::from(error)
-                .context(format!(
-                    "the daemon that uses {} does not answer",
-                    dir.display()
-                ))
-                .into());
-        }
+    if let Some(snapshot) = state::daemon(dir, &Ask::Status)? {
+        return Ok(snapshot);
     }
-    if !dir.exists() {
-        return Err(anyhow::anyhow!(
-            "nothing is known yet: {} does not exist; start `pixcell run` or `pixcell sync` first",
-            dir.display()
-        )
-        .into());
-    }
-    let free = || match Lock::is_free(dir) {
-        Err(LockError::Held(held)) => Err(Failure {
-            exit: Exit::Held,
-            error: anyhow::anyhow!(
-                "pixcell ({}) is starting or stopping; ask again in a moment",
-                held.holder
-            ),
-        }),
-        free => Ok(free.map_err(DaemonError::from)?),
-    };
-    free()?;
-    let looked = store::look(dir);
-    // A daemon that started meanwhile has changed what was being copied.
-    free()?;
-    let (store, _copy) = looked.map_err(DaemonError::from)?;
+    let (store, _copy) = state::look(dir)?;
     Ok(gather(&store, &setup.routes).map_err(DaemonError::from)?)
 }
 

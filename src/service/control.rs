@@ -7,15 +7,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
-
-use super::status::Snapshot;
 
 /// Longest question in bytes, callers at a time, and time for one of them.
 const QUESTION_MOST: u64 = 64 * 1024;
@@ -25,11 +25,25 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const AFTER_FAILURE: Duration = Duration::from_secs(1);
 
 /// What can be asked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "ask", rename_all = "lowercase")]
 pub enum Ask {
-    /// A [`Snapshot`].
+    /// A [`super::Snapshot`].
     Status,
+    /// The latest lines of the history, as [`super::history`] gives them.
+    History {
+        /// A path or cell; `None`: everything.
+        about: Option<String>,
+        /// How many lines.
+        most: usize,
+    },
+    /// Parked jobs are tried again, and what is behind a closed gate; the answer is how many were parked.
+    Retry {
+        /// A path or cell; `None`: everything.
+        about: Option<String>,
+    },
+    /// All folders are compared now; the answer is how many.
+    Rescan,
 }
 
 /// The socket of the daemon that uses `state_dir`.
@@ -40,13 +54,13 @@ pub fn socket_path(state_dir: &Path) -> PathBuf {
 /// Asks the running daemon.
 ///
 /// # Errors
-/// When none listens, or it does not answer in time.
-pub fn ask(state_dir: &Path, ask: Ask) -> io::Result<Snapshot> {
+/// When none listens, it does not answer in time, or it knows no such question.
+pub fn ask<T: DeserializeOwned>(state_dir: &Path, ask: &Ask) -> io::Result<T> {
     use std::io::{Read, Write};
     let mut stream = std::os::unix::net::UnixStream::connect(socket_path(state_dir))?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
-    let mut question = serde_json::to_vec(&ask)?;
+    let mut question = serde_json::to_vec(ask)?;
     question.push(b'\n');
     stream.write_all(&question)?;
     let mut answer = Vec::new();
@@ -75,7 +89,7 @@ pub async fn serve<F>(
     answer: impl Fn(Ask) -> F + Send + Sync + 'static,
     stop: CancellationToken,
 ) where
-    F: Future<Output = Option<Snapshot>> + Send,
+    F: Future<Output = Option<Value>> + Send,
 {
     let answer = Arc::new(answer);
     let seats = Arc::new(Semaphore::new(CALLERS_MOST));
@@ -106,7 +120,7 @@ pub async fn serve<F>(
 
 async fn converse<F>(mut stream: UnixStream, answer: &impl Fn(Ask) -> F) -> io::Result<()>
 where
-    F: Future<Output = Option<Snapshot>>,
+    F: Future<Output = Option<Value>>,
 {
     let (read, mut write) = stream.split();
     let mut question = String::new();
@@ -114,8 +128,8 @@ where
         .read_line(&mut question)
         .await?;
     let ask = serde_json::from_str(&question)?;
-    if let Some(snapshot) = answer(ask).await {
-        write.write_all(&serde_json::to_vec(&snapshot)?).await?;
+    if let Some(told) = answer(ask).await {
+        write.write_all(&serde_json::to_vec(&told)?).await?;
     }
     write.shutdown().await
 }

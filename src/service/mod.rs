@@ -5,6 +5,7 @@ mod control;
 mod daemon;
 mod ready;
 mod run;
+mod select;
 mod signals;
 mod status;
 mod supervisor;
@@ -12,6 +13,7 @@ mod web;
 
 pub use control::{Ask, ask, socket_path};
 pub use daemon::{DaemonError, Ended, Mode, Outcome, Parts, Setup, run};
+pub use select::{HistoryLine, What, history, retry};
 pub use signals::{Intent, intents};
 pub use status::{LaneStatus, MappingStatus, ParkedJob, RefusedFile, Running, Snapshot, gather};
 

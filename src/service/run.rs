@@ -5,9 +5,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use serde_json::Value;
 use tokio::sync::{Notify, broadcast, mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
@@ -16,6 +19,7 @@ use tracing::{error, info, warn};
 use super::control::{self, Ask};
 use super::daemon::{DaemonError, Ended, Lasting, Mode, Next, Parts, Setup};
 use super::ready;
+use super::select::{history, retry};
 use super::signals::Intent;
 use super::status::{Asking, LaneStatus, Running, Snapshot, gather};
 use super::supervisor::{Fault, Supervisor};
@@ -68,6 +72,7 @@ struct Live {
     folders: BTreeMap<MappingName, watch::Receiver<FolderState>>,
     lanes: BTreeMap<SpreadsheetRef, (watch::Receiver<LaneState>, Arc<SharedGate>)>,
     gate: Arc<SharedGate>,
+    mended: Arc<AtomicU64>,
 }
 
 impl Run {
@@ -88,6 +93,7 @@ impl Run {
             documents,
         } = lasting;
         let (routes, mut lanes, mut compared) = (&setup.routes, BTreeMap::new(), Vec::new());
+        let mended = Arc::new(AtomicU64::new(0));
         let shared = Shared {
             store: store.clone(),
             client: setup.client.clone(),
@@ -96,6 +102,7 @@ impl Run {
             events: events.clone(),
             stale,
             written: Arc::clone(written),
+            mended: Arc::clone(&mended),
             documents: documents.clone(),
         };
         let spreadsheets: BTreeSet<_> = routes
@@ -159,6 +166,7 @@ impl Run {
             folders,
             lanes,
             gate: Arc::clone(gate),
+            mended,
         };
         let mut run = Self {
             tasks,
@@ -198,11 +206,50 @@ impl Run {
         }
     }
 
+    /// What the control socket answers; `None` when the store failed, which the log tells.
+    fn answering(
+        &self,
+    ) -> impl Fn(Ask) -> Pin<Box<dyn Future<Output = Option<Value>> + Send>> + Send + Sync + 'static
+    {
+        let (asking, store, live) = (self.asking(), self.store.clone(), Arc::clone(&self.live));
+        let rescan = self.rescan.clone();
+        move |ask| {
+            let (asked, store, live) = (asking(), store.clone(), Arc::clone(&live));
+            let rescan = rescan.clone();
+            Box::pin(async move {
+                let told = match ask {
+                    Ask::Status => return serde_json::to_value(asked.await?).ok(),
+                    Ask::History { about, most } => {
+                        let find = move |store: &Store| history(store, about.as_deref(), most);
+                        store
+                            .call(find)
+                            .await
+                            .map(|lines| serde_json::to_value(lines).ok())
+                    }
+                    Ask::Retry { about } => {
+                        // First, so that whatever is released meets what is there now.
+                        live.try_anew();
+                        let release = move |store: &Store| retry(store, about.as_deref());
+                        let released = store.call(release).await;
+                        released.map(|released| Some(Value::from(released)))
+                    }
+                    Ask::Rescan => {
+                        for folder in &rescan {
+                            folder.notify_one();
+                        }
+                        Ok(Some(Value::from(rescan.len())))
+                    }
+                };
+                told.inspect_err(|error| warn!("control socket: {error}"))
+                    .ok()?
+            })
+        }
+    }
+
     fn start_control(&mut self, state_dir: &Path) {
         match control::listen(state_dir) {
             Ok(listener) => {
-                let asking = self.asking();
-                let answer = move |Ask::Status| asking();
+                let answer = self.answering();
                 let stop = self.stop.clone();
                 self.tasks.spawn::<Fault>("the control socket", async move {
                     control::serve(listener, answer, stop).await;
@@ -439,6 +486,15 @@ fn reload(setup: &Setup, parts: &Parts<'_>, ready: bool) -> Option<Setup> {
 }
 
 impl Live {
+    /// What a person may have mended is tried at the next call, and documents are asked anew.
+    fn try_anew(&self) {
+        self.mended.fetch_add(1, Ordering::Release);
+        let lanes = self.lanes.values().map(|(_, gate)| gate);
+        for gate in lanes.chain([&self.gate]) {
+            gate.change(|gate| gate.try_now(Instant::now()));
+        }
+    }
+
     fn fill(&self, snapshot: &mut Snapshot) {
         snapshot.running = Some(Running {
             pid: std::process::id(),

@@ -51,6 +51,8 @@ pub struct Shared {
     pub stale: mpsc::Sender<FileKey>,
     /// Counts receipts.
     pub written: Arc<AtomicU64>,
+    /// Counts how often a person said that something was mended: what documents said is asked anew.
+    pub mended: Arc<AtomicU64>,
     /// One call in flight a document, even when two lanes name it differently.
     pub documents: Documents,
 }
@@ -179,6 +181,7 @@ pub async fn run(lane: Lane, stop: CancellationToken) -> Result<(), StoreError> 
     let mut worker = Worker {
         lane,
         document: Document::default(),
+        mended: 0,
         failures: 0,
         unknown: (0, 0),
         stop: stop.clone(),
@@ -211,6 +214,8 @@ struct Probing {
 struct Worker {
     lane: Lane,
     document: Document,
+    /// [`Shared::mended`] when the document was asked.
+    mended: u64,
     /// Calls that failed in a row.
     failures: u32,
     /// A job, and how often in a row its call was answered with a code that nobody knows.
@@ -318,6 +323,10 @@ impl Worker {
             Err(Changed) => return self.stale(address, job, false).await,
         };
         let client = self.shared().client.clone();
+        let mended = self.shared().mended.load(Ordering::Acquire);
+        if mended != std::mem::replace(&mut self.mended, mended) {
+            self.document.forget();
+        }
         let token = match self.document.token(&client, &address.spreadsheet).await {
             Ok(token) => token,
             Err(error) => return self.failed(address, job, error, true).await,

@@ -24,6 +24,8 @@ fn masked(rig: &Rig, text: &str) -> String {
 #[case::status("status", "help_status")]
 #[case::demo("demo", "help_demo")]
 #[case::sandbox("sandbox", "help_sandbox")]
+#[case::history("history", "help_history")]
+#[case::retry("retry", "help_retry")]
 #[case::completions("completions", "help_completions")]
 fn help_reads_as_before(#[case] command: &str, #[case] snapshot: &str) {
     let mut rig = Rig::new();

@@ -1,0 +1,28 @@
+//! `pixcell rescan`: has the running daemon compare all folders now.
+
+use std::io::{self, Write};
+
+use super::args::Common;
+use super::exit::{Exit, Failure};
+use super::{load, output, state};
+use crate::service::Ask;
+
+/// Asks for it and prints how many folders that are.
+///
+/// # Errors
+/// When the configuration is wrong or no daemon runs.
+pub fn run(common: &Common) -> Result<Exit, Failure> {
+    let setup = load::setup(common.config.as_deref())?;
+    let Some(folders) = state::daemon::<u64>(&setup.config.state_dir, &Ask::Rescan)? else {
+        return Err(anyhow::anyhow!(
+            "no daemon runs to compare the folders; `pixcell sync` compares them and sends what is new"
+        )
+        .into());
+    };
+    writeln!(
+        io::stdout().lock(),
+        "comparing {} now",
+        output::count(folders, "folder")
+    )?;
+    Ok(Exit::Done)
+}

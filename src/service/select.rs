@@ -1,0 +1,116 @@
+//! What is known of one file or cell: the lines of the history about it, and the release of its parked
+//! jobs. The same for the running daemon and for a store without one.
+
+use serde::{Deserialize, Serialize};
+
+use crate::placement::SlotAddress;
+use crate::store::{Done, FileKey, Store, StoreError, Target, Timestamp};
+
+/// One line of the history.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HistoryLine {
+    /// When.
+    pub at: Timestamp,
+    /// The mapping.
+    pub mapping: String,
+    /// The file.
+    pub file: String,
+    /// The slot.
+    pub slot: String,
+    /// Short form of the content's hash.
+    pub hash: String,
+    /// What happened.
+    #[serde(flatten)]
+    pub what: What,
+}
+
+/// What happened to a version of a picture.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "what", rename_all = "snake_case")]
+pub enum What {
+    /// It is in its cell.
+    Written {
+        /// The sheet's id and the cell.
+        cell: String,
+        /// The document's version, when the answer told it.
+        revision: Option<u64>,
+        /// Calls it took.
+        attempts: u32,
+    },
+    /// It was parked.
+    Parked {
+        /// Why.
+        reason: String,
+    },
+    /// Its file went away before it was sent.
+    SourceGone,
+}
+
+/// The latest lines about a path or cell, or about everything; the newest first, at most so many.
+///
+/// # Errors
+/// When sled fails or a record is damaged.
+pub fn history(
+    store: &Store,
+    about: Option<&str>,
+    most: usize,
+) -> Result<Vec<HistoryLine>, StoreError> {
+    let mut lines = Vec::new();
+    for event in store.history() {
+        let event = event?;
+        let target = match &event.done {
+            Done::Written { target, .. } => Some(target),
+            _ => None,
+        };
+        if !about.is_none_or(|about| concerns(about, &event.source, &event.slot, target)) {
+            continue;
+        }
+        if lines.len() == most {
+            break;
+        }
+        lines.push(HistoryLine {
+            at: event.at,
+            mapping: event.source.mapping.to_string(),
+            file: event.source.path.to_string(),
+            slot: event.slot.slot.to_string(),
+            hash: event.hash.to_string(),
+            what: match event.done {
+                Done::Written {
+                    target,
+                    revision,
+                    attempts,
+                } => What::Written {
+                    cell: target.to_string(),
+                    revision,
+                    attempts,
+                },
+                Done::Parked(reason) => What::Parked { reason },
+                Done::SourceGone => What::SourceGone,
+            },
+        });
+    }
+    Ok(lines)
+}
+
+/// Puts parked jobs of a path or cell, or all, back in their lanes. Tells how many. On disk when this
+/// returns.
+///
+/// # Errors
+/// When sled or the disk fails, or a record is damaged.
+pub fn retry(store: &Store, about: Option<&str>) -> Result<usize, StoreError> {
+    let released = store.release(Timestamp::now(), |address, job, _| {
+        about.is_none_or(|about| concerns(about, &job.source, address, None))
+    })?;
+    store.sync()?;
+    Ok(released)
+}
+
+/// Whether somebody who says `about` means this: the file's path in its folder, with the mapping before
+/// a colon or without, or the cell in either case, with the sheet's id or without.
+fn concerns(about: &str, source: &FileKey, address: &SlotAddress, target: Option<&Target>) -> bool {
+    let cell = |text: &str| text.eq_ignore_ascii_case(about);
+    about == source.path.to_string()
+        || about == source.to_string()
+        || cell(&address.slot.to_string())
+        || target.is_some_and(|target| cell(&target.cell.to_string()) || cell(&target.to_string()))
+}

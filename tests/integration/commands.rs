@@ -1,0 +1,91 @@
+//! What a person asks for while the daemon runs and while it does not: the history, another try, another
+//! comparison.
+
+use pixcell::sandbox::Endpoint;
+use serde_json::Value;
+
+use crate::support::{Rig, png};
+
+#[track_caller]
+fn history(rig: &mut Rig, about: &str) -> Vec<Value> {
+    let ended = rig.pixcell(&["history", about, "--json", "--config", "pixcell.yaml"]);
+    ended.with_code(0).json().as_array().unwrap().clone()
+}
+
+#[test]
+fn the_history_tells_of_a_path_or_a_cell_with_its_revisions_the_newest_first() {
+    let mut rig = Rig::started();
+    for (name, number) in [("B2.png", 1), ("B2.png", 2), ("C3.png", 3)] {
+        rig.drop_file(name, &png(number));
+        rig.expect(&name[..2], &png(number));
+        rig.daemon().wait_line(&[
+            "written",
+            &pixcell::image::ContentHash::of(&png(number)).to_string(),
+        ]);
+    }
+    let of_cell = history(&mut rig, "b2");
+    assert_eq!(of_cell.len(), 2, "{of_cell:#?}");
+    assert_eq!(of_cell[0]["what"], "written");
+    assert!(of_cell[0]["revision"].as_u64() > of_cell[1]["revision"].as_u64());
+    assert_eq!(history(&mut rig, "B2.png"), of_cell);
+    assert_eq!(history(&mut rig, "lobby:B2.png"), of_cell);
+    let none = rig.pixcell(&["history", "Z9", "--config", "pixcell.yaml"]);
+    assert!(none.with_code(1).stderr.contains("nothing about Z9"));
+    let latest = rig.pixcell(&["history", "--most", "1", "--config", "pixcell.yaml"]);
+    let latest = latest.with_code(0).stdout;
+    assert!(latest.contains("lobby: C3.png -> C3"), "{latest}");
+    assert_eq!(latest.lines().count(), 1, "{latest}");
+    rig.stop();
+    assert_eq!(history(&mut rig, "B2"), of_cell, "from the store");
+}
+
+/// A rig whose picture for a cell outside of the grid is parked.
+fn parked() -> Rig {
+    let mut rig = Rig::started();
+    rig.drop_file("ZZ9999.png", &png(1));
+    rig.wait_status("parked", |status| status["totals"]["parked"] == 1);
+    rig
+}
+
+#[test]
+fn a_parked_picture_is_tried_again_when_a_person_asks() {
+    let mut rig = parked();
+    let asked = |rig: &Rig| rig.calls(Endpoint::SheetsQuery);
+    let before = asked(&rig);
+    let retried = rig.pixcell(&["retry", "zz9999", "--config", "pixcell.yaml"]);
+    assert_eq!(retried.with_code(0).stdout, "1 parked job tried again\n");
+    rig.wait("tried again", |state| {
+        state.calls(Endpoint::SheetsQuery) > before
+    });
+    rig.wait_status("parked again", |status| status["totals"]["parked"] == 1);
+    let none = rig.pixcell(&["retry", "B2", "--config", "pixcell.yaml"]);
+    assert!(
+        none.with_code(1)
+            .stderr
+            .contains("nothing is parked for B2")
+    );
+}
+
+#[test]
+fn without_a_daemon_what_is_retried_is_in_line_for_the_next_start() {
+    let mut rig = parked();
+    rig.stop();
+    let retried = rig.pixcell(&["retry", "--all", "--json", "--config", "pixcell.yaml"]);
+    assert_eq!(retried.with_code(0).json()["released"], 1);
+    let totals = rig.status()["totals"].clone();
+    assert_eq!(
+        (&totals["parked"], &totals["queued"]),
+        (&0.into(), &1.into())
+    );
+}
+
+#[test]
+fn the_folders_are_compared_when_a_person_asks() {
+    let mut rig = Rig::started();
+    let asked = rig.pixcell(&["rescan", "--config", "pixcell.yaml"]);
+    assert_eq!(asked.with_code(0).stdout, "comparing 1 folder now\n");
+    rig.daemon().wait_line(&["listing the folder, as asked"]);
+    rig.stop();
+    let none = rig.pixcell(&["rescan", "--config", "pixcell.yaml"]);
+    assert!(none.with_code(1).stderr.contains("pixcell sync"));
+}
