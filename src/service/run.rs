@@ -321,7 +321,7 @@ impl Run {
                     break;
                 }
                 (Intent::Reload, _) => read_again = true,
-                (Intent::Rescan, _) => {}
+                (Intent::Rescan | Intent::Report, _) => {}
             }
         }
         match next {
@@ -359,6 +359,7 @@ impl Run {
                         return Ok(Next::Ended(Ended::Stopped));
                     }
                     Intent::Rescan => self.rescan_all(),
+                    Intent::Report => self.report().await,
                     Intent::Reload => if let Some(next) = reload(setup, parts, ready) {
                         return Ok(Next::Reload(Box::new(next)));
                     },
@@ -386,6 +387,14 @@ impl Run {
             }
         }
         self.routes.iter().all(done)
+    }
+
+    /// The whole status as one line of JSON, for a log that is read elsewhere.
+    async fn report(&self) {
+        let asked = self.asking()().await;
+        if let Some(Ok(status)) = asked.map(|snapshot| serde_json::to_string(&snapshot)) {
+            info!("status, as asked: {status}");
+        }
     }
 
     fn rescan_all(&self) {

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
 use signal_hook::iterator::Signals;
 use tokio::sync::mpsc;
 
@@ -15,6 +15,8 @@ pub enum Intent {
     Reload,
     /// Compare all folders now. SIGUSR1.
     Rescan,
+    /// Write the whole status to the log. SIGUSR2.
+    Report,
 }
 
 /// The intents of this process, from now on: none of these signals ends it by itself any more.
@@ -23,7 +25,7 @@ pub enum Intent {
 /// When the system refuses a handler.
 pub fn intents() -> io::Result<mpsc::Receiver<Intent>> {
     let (sender, intents) = mpsc::channel(16);
-    let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP, SIGUSR1])?;
+    let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2])?;
     // A thread of its own: it lives as long as the process and waits in a read.
     std::thread::Builder::new()
         .name("signals".into())
@@ -32,6 +34,7 @@ pub fn intents() -> io::Result<mpsc::Receiver<Intent>> {
                 let intent = match signal {
                     SIGHUP => Intent::Reload,
                     SIGUSR1 => Intent::Rescan,
+                    SIGUSR2 => Intent::Report,
                     _ => Intent::Stop,
                 };
                 // Waits for a slow reader: none is lost, a wish to stop least of all.

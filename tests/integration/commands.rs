@@ -4,7 +4,7 @@
 use pixcell::sandbox::Endpoint;
 use serde_json::Value;
 
-use crate::support::{Rig, png};
+use crate::support::{Rig, Signal, png};
 
 #[track_caller]
 fn history(rig: &mut Rig, about: &str) -> Vec<Value> {
@@ -88,4 +88,15 @@ fn the_folders_are_compared_when_a_person_asks() {
     rig.stop();
     let none = rig.pixcell(&["rescan", "--config", "pixcell.yaml"]);
     assert!(none.with_code(1).stderr.contains("pixcell sync"));
+}
+
+#[test]
+fn the_whole_status_is_logged_when_a_signal_asks_and_the_daemon_goes_on() {
+    let mut rig = parked();
+    rig.daemon().signal(Signal::USR2);
+    rig.daemon()
+        .wait_line(&["status, as asked", "ZZ9999.png", "outside the grid"]);
+    rig.drop_file("B2.png", &png(2));
+    rig.expect("B2", &png(2));
+    rig.stop();
 }
