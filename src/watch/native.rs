@@ -2,6 +2,7 @@
 //! only sorts and hands over: it never blocks, never looks at a file, and never drops a change
 //! silently: what does not fit marks the folder as unsure, and an unsure folder is listed anew.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -77,7 +78,7 @@ pub(super) fn arm(sink: Sink) -> Result<RecommendedWatcher, String> {
     } else {
         RecursiveMode::NonRecursive
     };
-    let handler = move |result| sink.take(result);
+    let handler = move |result| survive(&sink.unsure, || sink.take(result));
     let mut watcher =
         RecommendedWatcher::new(handler, Config::default().with_follow_symlinks(false))
             .map_err(|error| explain(&error))?;
@@ -85,6 +86,13 @@ pub(super) fn arm(sink: Sink) -> Result<RecommendedWatcher, String> {
         .watch(&mapping.folder, mode)
         .map_err(|error| explain(&error))?;
     Ok(watcher)
+}
+
+/// A panic would end notify's thread without a word, and nothing would be heard from then on.
+fn survive(unsure: &Unsure, work: impl FnOnce()) {
+    if catch_unwind(AssertUnwindSafe(work)).is_err() {
+        unsure.set("handling an event failed inside pixcell; please report it");
+    }
 }
 
 /// What a watcher's error means for the machine's owner.
@@ -250,6 +258,16 @@ mod tests {
                 Meaning::Arrival(path("b"))
             ]
         );
+    }
+
+    #[test]
+    fn a_panic_has_the_folder_listed_and_the_next_event_is_taken() {
+        let unsure = Unsure::default();
+        survive(&unsure, || panic!("an event that nobody thought of"));
+        assert!(unsure.take().unwrap().contains("please report it"));
+        let mut taken = false;
+        survive(&unsure, || taken = true);
+        assert!(taken && unsure.take().is_none());
     }
 
     #[test]
