@@ -17,6 +17,7 @@ mod integration {
     mod faults;
     mod folders;
     mod layers;
+    mod malformed;
     mod names;
     mod newest;
     mod pace;

@@ -4,6 +4,7 @@
 // Each module of tests uses its own part.
 #![allow(dead_code)]
 
+pub mod any_bytes;
 mod browser;
 mod http;
 mod pictures;
