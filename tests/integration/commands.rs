@@ -1,7 +1,7 @@
 //! What a person asks for while the daemon runs and while it does not: the history, another try, another
 //! comparison.
 
-use pixcell::sandbox::Endpoint;
+use pixcell::sandbox::{Endpoint, Fault};
 use serde_json::Value;
 
 use crate::support::{Rig, Signal, png};
@@ -99,4 +99,17 @@ fn the_whole_status_is_logged_when_a_signal_asks_and_the_daemon_goes_on() {
     rig.drop_file("B2.png", &png(2));
     rig.expect("B2", &png(2));
     rig.stop();
+}
+
+#[test]
+fn what_was_mended_is_written_when_a_person_asks() {
+    let mut rig = Rig::started();
+    rig.fault(Fault::on(Endpoint::ValuesImage).answer(200, 90_218, "locked cell"));
+    rig.drop_file("B2.png", &png(1));
+    let status = rig.wait_status("parked", |status| status["totals"]["parked"] == 1);
+    assert_eq!(status["parked"][0]["code"], 90_218);
+    let retried = rig.pixcell(&["retry", "B2.png", "--config", "pixcell.yaml"]);
+    assert_eq!(retried.with_code(0).stdout, "1 parked job tried again\n");
+    rig.expect("B2", &png(1));
+    rig.finish(2);
 }
