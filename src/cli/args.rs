@@ -8,7 +8,7 @@ use clap_complete::Shell;
 
 /// Drop an image in a folder; see it in a spreadsheet cell.
 #[derive(Debug, Parser)]
-#[command(name = "pixcell", version, max_term_width = 100)]
+#[command(name = "pixcell", version = env!("PIXCELL_VERSION"), max_term_width = 100)]
 pub struct Args {
     #[command(flatten)]
     pub common: Common,

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use tracing::info;
+
 use super::args::Common;
 use super::exit::{Exit, Failure};
 use super::load;
@@ -16,6 +18,7 @@ const LAST_THREADS: Duration = Duration::from_secs(2);
 /// When the configuration is wrong, another instance runs, or a task failed.
 pub fn run(common: &Common) -> Result<Exit, Failure> {
     let setup = load::setup(common.config.as_deref())?;
+    info!("starting pixcell {}", env!("PIXCELL_VERSION"));
     let mut intents = service::intents()?;
     let path = common.config.clone();
     let reload =

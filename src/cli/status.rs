@@ -41,7 +41,7 @@ fn print(out: &mut impl Write, setup: &Setup, snapshot: &Snapshot) -> io::Result
     match &snapshot.running {
         Some(running) => writeln!(
             out,
-            "running since {} (pid {}, version {}){}",
+            "running since {} as process {}, pixcell {}{}",
             running.since,
             running.pid,
             running.version,

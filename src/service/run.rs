@@ -507,7 +507,7 @@ impl Live {
     fn fill(&self, snapshot: &mut Snapshot) {
         snapshot.running = Some(Running {
             pid: std::process::id(),
-            version: env!("CARGO_PKG_VERSION").into(),
+            version: env!("PIXCELL_VERSION").into(),
             since: self.since,
             ready: *self.ready.borrow(),
         });

@@ -35,6 +35,41 @@ fn help_reads_as_before(#[case] command: &str, #[case] snapshot: &str) {
     insta::assert_snapshot!(snapshot, ended.stdout);
 }
 
+/// Commit and date are the source's: two builds of one commit print the same.
+#[test]
+fn the_version_names_the_commit_and_its_date() {
+    let mut rig = Rig::new();
+    let ended = rig.pixcell(&["--version"]).with_code(0);
+    let told = regex::Regex::new(
+        r"^pixcell (\d+\.\d+\.\d+) \((?:([0-9a-f]{9})\+?|unknown commit), (?:(\d{4}-\d\d-\d\d)|unknown date)\)\n$",
+    )
+    .unwrap();
+    let told = told
+        .captures(&ended.stdout)
+        .unwrap_or_else(|| panic!("{ended}"));
+    assert_eq!(&told[1], env!("CARGO_PKG_VERSION"));
+    let Some(commit) = told.get(2) else {
+        return; // Built from an archive.
+    };
+    let show = [
+        "show",
+        "-s",
+        "--date=format-local:%F",
+        "--format=%cd",
+        commit.as_str(),
+    ];
+    let git = std::process::Command::new("git")
+        .args(show)
+        .env("TZ", "UTC")
+        .output();
+    let Some(known) = git.ok().filter(|output| output.status.success()) else {
+        return; // An archive that names its commit.
+    };
+    if std::env::var_os("SOURCE_DATE_EPOCH").is_none() {
+        assert_eq!(told[3], *String::from_utf8_lossy(&known.stdout).trim());
+    }
+}
+
 #[rstest]
 #[case::no_command(&[])]
 #[case::unknown_command(&["upload"])]
