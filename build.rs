@@ -63,12 +63,10 @@ fn is_repository(package: &Path) -> bool {
 /// HEAD and the branch it names, wherever a worktree keeps them; packed or not.
 fn watch_head(package: &Path) {
     let branch = git(package, &["symbolic-ref", "-q", "HEAD"]);
-    let names = [
-        Some("HEAD".to_owned()),
-        branch,
-        Some("packed-refs".to_owned()),
-    ];
-    for name in names.into_iter().flatten() {
+    // The log as well: the first commit on a branch that was packed makes a new file.
+    let fixed = ["HEAD", "packed-refs", "logs/HEAD"].map(|name| Some(name.to_owned()));
+    let names = fixed.into_iter().chain([branch]);
+    for name in names.flatten() {
         let path = git(package, &["rev-parse", "--git-path", &name]);
         let path = path.map(|path| package.join(path));
         // To watch what is not there would run this at every build.

@@ -11,7 +11,10 @@ cd "$(dirname "$0")/.."
 cargo deb --version >/dev/null 2>&1 || { echo "cargo-deb is missing: cargo install cargo-deb --locked" >&2; exit 1; }
 command -v dpkg-shlibdeps >/dev/null || { echo "dpkg-shlibdeps is missing: apt-get install dpkg-dev" >&2; exit 1; }
 
-SOURCE_DATE_EPOCH="${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct)}"
+if [[ -z "${SOURCE_DATE_EPOCH:-}" ]]; then
+    SOURCE_DATE_EPOCH=$(git log -1 --format=%ct 2>/dev/null) ||
+        { echo "no commit tells the time: set SOURCE_DATE_EPOCH to the source's, in seconds since 1970" >&2; exit 1; }
+fi
 export SOURCE_DATE_EPOCH
 target="${CARGO_TARGET_DIR:-target}"
 
