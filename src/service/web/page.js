@@ -37,6 +37,7 @@ function clock(ms) {
   const seconds = Math.ceil(ms / 1000);
   const two = (n) => String(n).padStart(2, "0");
   const [hours, minutes] = [Math.floor(seconds / 3600), Math.floor((seconds % 3600) / 60)];
+  if (hours >= 48) return Math.floor(hours / 24).toLocaleString(words.lang, { style: "unit", unit: "day", unitDisplay: "long" });
   return hours ? `${hours}:${two(minutes)}:${two(seconds % 60)}` : `${minutes}:${two(seconds % 60)}`;
 }
 
@@ -64,16 +65,17 @@ function place(parent, children) {
 function showCounts(view) {
   const { totals, calls } = view.status;
   const refused = view.status.mappings.reduce((sum, mapping) => sum + mapping.rejected + mapping.held, 0);
-  const quota = calls?.quota ? ` ${say(words.ofQuota, calls.quota.toLocaleString(words.lang))}` : "";
   const items = [
     ["written", words.written, totals.written],
     ["waiting", words.waiting, totals.queued + totals.stale],
     ["parked", words.parked, totals.parked],
     ["refused", words.refused, refused],
   ];
-  if (calls) items.push(["today", words.callsToday, calls.today], ["month", words.callsMonth + quota, calls.month]);
+  if (calls) items.push(["today", words.callsToday, calls.today], ["month", words.callsMonth, calls.this_month]);
+  if (calls?.budget) items.push(["used", say(words.ofBudget, calls.budget.toLocaleString(words.lang)), calls.used]);
+  const bad = (name, number) => number && (name === "parked" || name === "refused" || (name === "used" && number >= 0.8 * calls.budget));
   byId("counts").replaceChildren(...items.map(([name, label, number]) => {
-    const item = make("div", number && (name === "parked" || name === "refused") ? "bad" : "",
+    const item = make("div", bad(name, number) ? "bad" : "",
       make("dt", "", label), make("dd", "", number.toLocaleString(words.lang)));
     item.dataset.count = name;
     return item;
@@ -86,8 +88,19 @@ function gate(title, closed) {
     make("p", "quiet", countdown(closed.until, words.nextTry, words.tryNow), " · ", say(words.since, when(closed.since).textContent)));
 }
 
+// How the month's calls hold up what is sent.
+function pace(calls) {
+  const left = () => Math.max(0, calls.budget - calls.used).toLocaleString(words.lang);
+  if (calls?.pace.state === "spread") return make("p", "note", say(words.spread, calls.pace.every_seconds.toLocaleString(words.lang), left(), when(calls.until).textContent));
+  if (calls?.pace.state !== "used_up") return null;
+  return make("div", "gate passing", make("strong", "", words.appGate), make("p", "", say(words.usedUp, calls.budget.toLocaleString(words.lang))),
+    make("p", "quiet", countdown(calls.pace.until, words.again, words.turn)));
+}
+
+const laneOf = (view, mapping) => view.status.lanes.find((lane) => lane.spreadsheet === view.feeds[mapping]);
+
 function showGates(view) {
-  const gates = [];
+  const gates = [pace(view.status.calls)].filter(Boolean);
   if (view.status.running && !view.status.running.ready) gates.push(make("p", "note", words.comparing));
   if (view.status.gate) gates.push(gate(words.appGate, view.status.gate));
   for (const lane of view.status.lanes) {
@@ -163,11 +176,12 @@ function showMappings(view) {
   for (const known of cards.values()) known.seen = false;
   const before = new Map([...byId("mappings").children].map((section) => [section.dataset.mapping, section]));
   const sections = view.status.mappings.map((mapping) => {
-    const section = before.get(mapping.name) ?? make("section", "mapping", make("header"), make("ul", "cells"), make("p", "note"));
+    const section = before.get(mapping.name) ?? make("section", "mapping", make("header"), make("p", "note"), make("ul", "cells"));
     section.dataset.mapping = mapping.name;
-    const [head, list, note] = section.children;
+    const [head, note, list] = section.children;
     const state = mapping.folder ? mapping.state && words.folder[mapping.state.state] : words.unconfigured;
-    const badge = make("span", mapping.state?.state === "missing" || !mapping.folder ? "badge bad" : "badge", state);
+    const missing = mapping.state?.state === "missing";
+    const badge = make("span", missing || !mapping.folder ? "badge bad" : "badge", state);
     badge.title = mapping.state?.why ?? "";
     const numbers = Object.keys(words.counts).filter((name) => mapping[name]).map((name) => `${mapping[name].toLocaleString(words.lang)} ${words.counts[name]}`);
     head.replaceChildren(
@@ -176,8 +190,8 @@ function showMappings(view) {
       make("code", "quiet", mapping.folder), make("code", "quiet", view.feeds[mapping.name] ?? ""));
     const cells = view.cells.filter((cell) => cell.mapping === mapping.name);
     place(list, cells.map(card));
-    note.hidden = cells.length > 0;
-    note.textContent = say(words.empty, mapping.folder);
+    note.hidden = cells.length > 0 && !missing;
+    note.textContent = missing ? say(words.missing, mapping.state.why) : say(words.empty, mapping.folder);
     return section;
   });
   place(byId("mappings"), sections);
@@ -199,16 +213,17 @@ function showLists(view) {
   const { parked, refused } = view.status;
   byId("lists").replaceChildren(...[
     list(words.parkedTitle, parked, view.status.totals.parked - parked.length, (job) => {
-      const release = job.until === "Person" ? words.person : words.newImage;
-      const told = [job.code === null ? "" : say(words.code, job.code), job.log_id ? say(words.logid, job.log_id) : "", count(words.attempts, job.attempts), say(words.since, when(job.since).textContent), release];
+      const told = [job.code === null ? "" : say(words.code, job.code), job.log_id ? say(words.logid, job.log_id) : "", job.attempts ? count(words.attempts, job.attempts) : "", say(words.since, when(job.since).textContent), words.release[job.until]];
       return make("li", "bad", where(job), make("p", "", job.reason), make("p", "quiet", told.filter(Boolean).join(" · ")));
     }),
     list(words.refusedTitle, refused, sum("rejected") + sum("held") - refused.length, (file) =>
       make("li", "", where(file), make("p", "", file.reason), make("p", "quiet", words[file.verdict], " · ", say(words.since, when(file.since).textContent)))),
-    list(words.waitingTitle, view.waiting, view.more_waiting, (job) =>
-      make("li", "", where(job), make("p", "quiet",
-        job.due === null ? words.again : countdown(job.due, words.due, words.turn), " · ",
-        job.attempts ? `${count(words.attempts, job.attempts)} · ` : "", say(words.since, when(job.since).textContent)))),
+    list(words.waitingTitle, view.waiting, view.more_waiting, (job) => {
+      const closed = view.status.gate ?? laneOf(view, job.mapping)?.gate;
+      const turn = closed ? countdown(closed.until, words.nextTry, words.tryNow) : countdown(job.due, words.due, words.turn);
+      return make("li", "", where(job), make("p", "quiet", job.due === null ? words.looked : turn, " · ",
+        job.attempts ? `${count(words.attempts, job.attempts)} · ` : "", say(words.since, when(job.since).textContent)));
+    }),
     view.more_cells ? make("p", "note", say(words.moreCells, view.more_cells.toLocaleString(words.lang))) : null,
   ].filter(Boolean));
 }
