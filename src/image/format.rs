@@ -91,8 +91,8 @@ pub enum Recognised {
 /// Tells the format from the first [`HEAD_BYTES`] bytes of a file.
 ///
 /// A signature is enough to be accepted; whether the file behind it is sound is not asked here. Raw
-/// camera files that are TIFF by structure (DNG, NEF, ARW) count as TIFF; Canon's CR2 says in its
-/// head that it is something else and is believed.
+/// files of cameras that are TIFF by signature (DNG, NEF, ARW) count as TIFF, and the walk over its
+/// directories tells them; those with a signature of their own (CR2, ORF, RW2, IIQ) are told here.
 pub fn recognise(head: &[u8]) -> Recognised {
     if head.is_empty() {
         return Recognised::Other("empty file");
@@ -119,9 +119,12 @@ pub fn recognise(head: &[u8]) -> Recognised {
 fn by_signature(head: &[u8]) -> Option<Format> {
     match head {
         [0x89, b'P', b'N', b'G', ..] => Some(Format::Png),
-        // JPEG-LS (SOF55 first) shares nothing with JPEG but its markers, nor CR2 with TIFF but
-        // its structure.
-        [0xff, 0xd8, 0xff, 0xf7, ..] | [b'I', b'I', 0x2a, 0, _, _, _, _, b'C', b'R', 2, ..] => None,
+        // JPEG-LS (SOF55 first) shares nothing with JPEG but its markers, nor CR2 and IIQ with TIFF
+        // but its structure.
+        [0xff, 0xd8, 0xff, 0xf7, ..]
+        | [b'I', b'I', 0x2a, 0, _, _, _, _, b'C', b'R', 2, ..]
+        | [b'I', b'I', 0x2a, 0, _, _, _, _, b'I', b'I', b'I', b'I', ..]
+        | [b'M', b'M', 0, 0x2a, _, _, _, _, b'M', b'M', b'M', b'M', ..] => None,
         [0xff, 0xd8] | [0xff, 0xd8, 0xff, ..] => Some(Format::Jpeg),
         [b'G', b'I', b'F', b'8', ..] => Some(Format::Gif),
         [b'B', b'P', b'G', 0xfb, ..] => Some(Format::Bpg),
@@ -191,7 +194,7 @@ fn by_file_type_box(head: &[u8]) -> Option<Recognised> {
 
 /// Formats that `infer` does not know, or knows by too little.
 fn by_prefix(head: &[u8]) -> Option<&'static str> {
-    const PREFIXES: [(&[u8], &str); 22] = [
+    const PREFIXES: [(&[u8], &str); 26] = [
         (b"\x8aMNG", "MNG"),
         (b"\x8bJNG", "JNG"),
         (b"\xff\xd8\xff\xf7", "JPEG-LS"),
@@ -210,6 +213,10 @@ fn by_prefix(head: &[u8]) -> Option<&'static str> {
         (b"IIU\0", "Panasonic RW2"),
         (b"IIRO", "Olympus ORF"),
         (b"IIRS", "Olympus ORF"),
+        (b"MMOR", "Olympus ORF"),
+        (b"FOVb", "Sigma X3F"),
+        (b"\0MRM", "Minolta MRW"),
+        (b"II\x1a\0\0\0HEAPCCDR", "Canon CRW"),
         (b"\x1f\x8b", "GZIP"),
         (b"PK\x05\x06", "ZIP"),
         (b"%PDF-", "PDF"),
@@ -220,6 +227,9 @@ fn by_prefix(head: &[u8]) -> Option<&'static str> {
         .find(|(prefix, _)| head.starts_with(prefix))
         .map(|(_, name)| *name);
     by_table.or_else(|| match (head, head.get(4..8)) {
+        ([b'I' | b'M', ..], _) if matches!(head.get(8..12), Some(b"IIII" | b"MMMM")) => {
+            Some("Phase One IIQ")
+        }
         // Movies from before `ftyp` start with one of these boxes.
         (_, Some(b"moov" | b"mdat" | b"wide")) => Some("QuickTime video"),
         // `infer` knows but two places where the name of the kind may be.
@@ -465,6 +475,14 @@ mod tests {
     #[case::jpeg_ls(b"\xff\xd8\xff\xf7\0\x0b".to_vec(), "JPEG-LS")]
     #[case::jpeg_xr(b"II\xbc\x01\x08\0\0\0".to_vec(), "JPEG XR")]
     #[case::canon_raw(b"II\x2a\0\x10\0\0\0CR\x02\0".to_vec(), "Canon CR2")]
+    #[case::phase_one_raw(b"II\x2a\0\x10\0\0\0IIII\x99\0".to_vec(), "Phase One IIQ")]
+    #[case::olympus_raw(b"IIRO\x08\0\0\0".to_vec(), "Olympus ORF")]
+    #[case::olympus_raw_big_endian(b"MMOR\0\0\0\x08".to_vec(), "Olympus ORF")]
+    #[case::panasonic_raw(b"IIU\0\x18\0\0\0".to_vec(), "Panasonic RW2")]
+    #[case::fujifilm_raw(b"FUJIFILMCCD-RAW 0201".to_vec(), "Fujifilm RAF")]
+    #[case::sigma_raw(b"FOVb\0\0\x02\0".to_vec(), "Sigma X3F")]
+    #[case::minolta_raw(b"\0MRM\0\0\x10\0".to_vec(), "Minolta MRW")]
+    #[case::canon_older_raw(b"II\x1a\0\0\0HEAPCCDR\x02\0".to_vec(), "Canon CRW")]
     #[case::canon_newer_raw(file_type("crx ", &["isom"]), "Canon CR3")]
     #[case::photoshop(b"8BPS\0\x01\0\0\0\0\0\0\0\x03".to_vec(), "Photoshop (PSD)")]
     #[case::icon(b"\0\0\x01\0\x01\0\x10\x10".to_vec(), "Windows icon (ICO)")]

@@ -181,6 +181,11 @@ fn examine(
             reason,
         })
     };
+    let other = |kind| {
+        rejected(format!(
+            "its content is {kind}, not an image that the API takes"
+        ))
+    };
     let held = |reason: String| {
         Ok(Looked::Held {
             fingerprint,
@@ -203,11 +208,7 @@ fn examine(
         .read_to_end(&mut head)?;
     let format = match recognise(&head) {
         Recognised::Accepted(format) => format,
-        Recognised::Other(kind) => {
-            return rejected(format!(
-                "its content is {kind}, not an image that the API takes"
-            ));
-        }
+        Recognised::Other(kind) => return other(kind),
     };
     file.rewind()?;
     let end = completeness(
@@ -218,6 +219,7 @@ fn examine(
     match end {
         Completeness::Complete => {}
         Completeness::Incomplete(what) => return held(what),
+        Completeness::Other(kind) => return other(kind),
         Completeness::Unknowable if quiet_as == Some(fingerprint) => {}
         Completeness::Unknowable => return Ok(Looked::Unsettled(fingerprint)),
     }

@@ -239,6 +239,7 @@ pub fn check_image(bytes: &[u8]) -> Result<Format, Refusal> {
     };
     match completeness(format, &mut Cursor::new(bytes), bytes.len() as u64) {
         Ok(Completeness::Complete | Completeness::Unknowable) => Ok(format),
+        Ok(Completeness::Other(name)) => Err(Refusal::Image(format!("the content is {name}"))),
         Ok(Completeness::Incomplete(what)) => Err(Refusal::Image(format!("incomplete, {what}"))),
         Err(error) => Err(Refusal::Image(error.to_string())),
     }

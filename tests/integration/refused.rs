@@ -56,9 +56,19 @@ fn others_go_on(rig: &mut Rig) {
     rig.expect("C9", &png(99));
 }
 
+/// A TIFF of one directory, with nothing in it but what makes it a DNG.
+fn camera_raw() -> Vec<u8> {
+    let mut file = b"II\x2a\0\x08\0\0\0\x01\0".to_vec();
+    file.extend(50706_u16.to_le_bytes());
+    file.extend(b"\x01\0\x04\0\0\0\x01\x04\0\0\0\0\0\0");
+    file
+}
+
 #[rstest]
 #[case::text("B2.png", b"Dear diary, this is no picture.\n".to_vec(), &["rejected", "not an image"])]
 #[case::a_page("B2.jpg", b"<!DOCTYPE html><html><body>Sign in</body></html>".to_vec(), &["rejected", "not an image"])]
+#[case::webp("B2.png", b"RIFF\x24\0\0\0WEBPVP8 ".to_vec(), &["rejected", "WebP, not an image"])]
+#[case::camera_raw("B2.jpg", camera_raw(), &["rejected", "DNG, a camera's raw file, not an image"])]
 fn a_file_that_is_no_picture_is_rejected(
     #[case] name: &str,
     #[case] bytes: Vec<u8>,

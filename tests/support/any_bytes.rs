@@ -42,6 +42,7 @@ pub fn container(bytes: &[u8]) {
     let mut reader = Counted { inner, given: 0 };
     match completeness(format, &mut reader, length) {
         Ok(Completeness::Incomplete(why)) => assert!(why.contains(format.name()), "{why}"),
+        Ok(Completeness::Other(name)) => assert!(!name.is_empty()),
         Ok(Completeness::Complete | Completeness::Unknowable) => {}
         Err(error) => panic!("a slice does not fail: {error}"),
     }

@@ -1,8 +1,8 @@
 //! Whether a container is whole, told from its structure alone.
 //!
 //! One file a format. A walk takes time linear in the length at worst, keeps one buffer, and ends
-//! in a verdict whatever the bytes are. It decodes no pixel and checks no checksum of data, so
-//! "complete" means "nothing is missing", not "every decoder will like it".
+//! in a verdict whatever the bytes are. It decodes no pixel, so "complete" means "nothing is
+//! missing", not "every decoder will like it".
 
 mod bmp;
 mod bpg;
@@ -35,6 +35,9 @@ pub enum Completeness {
     Incomplete(String),
     /// The format does not tell.
     Unknowable,
+    /// No image of this format, though it begins like one: the name of what it is, for people. Told
+    /// as soon as it is met, whole or not.
+    Other(&'static str),
 }
 
 /// Looks at a container from its start to its end.

@@ -1,6 +1,10 @@
 //! TIFF and BigTIFF: every directory, and that all it points at lies within the file (Adobe,
 //! "TIFF 6.0"; "The BigTIFF File Format", libtiff).
 //!
+//! Raw files of cameras are TIFF by structure, DNG as well as NEF, ARW and their like: a picture
+//! that shows something only when a program has developed it. They are told by what they say of
+//! themselves (`DNGVersion`) or of their pixels (`PhotometricInterpretation`; TIFF/EP, DNG 1.7.1).
+//!
 //! Directories may be anywhere, so this is the one container that is not read from front to back.
 //! What keeps the walk short: at most [`MAX_DIRECTORIES`] of them, and not many more bytes of
 //! directories and offsets than the file has. Beyond either bound the verdict is `Unknowable`.
@@ -18,6 +22,24 @@ const MAX_WAITING: usize = 64;
 const MAX_OVERLAP: u64 = 4;
 /// Offsets and lengths are compared in blocks of so many, so that memory stays constant.
 const BLOCK: usize = 256;
+
+/// `PhotometricInterpretation`: one colour a pixel, as the sensor has them (TIFF/EP, DNG 1.7.1).
+const COLOUR_FILTER_ARRAY: u64 = 32803;
+/// The same after the colours were put together, still without tones (DNG 1.7.1).
+const LINEAR_RAW: u64 = 34892;
+
+/// Cameras' makers by the start of their `Make`, and what they call their raw files.
+const RAWS: [(&[u8], &str); 9] = [
+    (b"NIKON", "Nikon NEF, a camera's raw file"),
+    (b"SONY", "Sony ARW, a camera's raw file"),
+    (b"PENTAX", "Pentax PEF, a camera's raw file"),
+    (b"RICOH", "Pentax PEF, a camera's raw file"),
+    (b"SAMSUNG", "Samsung SRW, a camera's raw file"),
+    (b"Hasselbl", "Hasselblad 3FR, a camera's raw file"),
+    (b"EASTMAN", "Kodak DCR, a camera's raw file"),
+    (b"Kodak", "Kodak DCR, a camera's raw file"),
+    (b"SEIKO EP", "Epson ERF, a camera's raw file"),
+];
 
 pub(super) fn walk<R: Read + Seek>(source: &mut Source<'_, R>) -> Walk {
     let mut file = Tiff::read_header(source)?;
@@ -59,6 +81,8 @@ struct Tiff<'s, 'r, R> {
     budget: u64,
     /// The verdict on the image data so far; `None` while none was met.
     data: Option<Completeness>,
+    /// The first `Make`.
+    make: Option<Values>,
 }
 
 /// The values of an entry: `count` numbers of `size` bytes each, from the offset `at`.
@@ -97,6 +121,7 @@ impl<'s, 'r, R: Read + Seek> Tiff<'s, 'r, R> {
             waiting: Vec::new(),
             budget,
             data: None,
+            make: None,
         };
         if big && (tiff.number(2, PART)?, tiff.number(2, PART)?) != (8, 0) {
             return Err(tiff.source.damaged(4, "its offsets should have 8 bytes"));
@@ -182,6 +207,15 @@ impl<'s, 'r, R: Read + Seek> Tiff<'s, 'r, R> {
                 continue;
             };
             match tag {
+                // One short number, so it stands in the entry itself and costs no jump.
+                262 if values.count == 1 && values.size <= 4 => self.check_pixels(values)?,
+                271 => self.make = self.make.or(Some(values)),
+                // DNGVersion.
+                50706 => {
+                    return Err(Stop::Verdict(Completeness::Other(
+                        "DNG, a camera's raw file",
+                    )));
+                }
                 273 => strips.offsets = Some(values),
                 279 => strips.lengths = Some(values),
                 324 => tiles.offsets = Some(values),
@@ -226,6 +260,29 @@ impl<'s, 'r, R: Read + Seek> Tiff<'s, 'r, R> {
             value
         };
         Ok(Some(Values { at, size, count }))
+    }
+
+    /// That the pixels of a directory are a picture; the position stays.
+    fn check_pixels(&mut self, values: Values) -> Walk<()> {
+        const PART: &str = "the values of an entry";
+
+        let position = self.source.position();
+        self.source.go_to(values.at)?;
+        let raw = matches!(
+            self.number(values.size, PART)?,
+            COLOUR_FILTER_ARRAY | LINEAR_RAW
+        );
+        if raw {
+            let mut name = "a camera's raw file";
+            if let Some(make) = self.make.filter(|make| make.count >= 8) {
+                self.source.go_to(make.at)?;
+                let make = self.source.array::<8>(PART)?;
+                let known = RAWS.iter().find(|(start, _)| make.starts_with(start));
+                name = known.map_or(name, |(_, name)| name);
+            }
+            return Err(Stop::Verdict(Completeness::Other(name)));
+        }
+        self.source.go_to(position)
     }
 
     /// Remembers directories to look at; the position stays.
@@ -369,6 +426,43 @@ mod tests {
         for length in 0..file.len() {
             missing(Format::Tiff, &file[..length]);
         }
+    }
+
+    const RAW: Entry = (262, 3, 1, 32803);
+
+    #[rstest]
+    #[case::dng(with(&[(50706, 1, 4, 0x0000_0401)]), "DNG")]
+    #[case::dng_that_is_cut(
+        with(&[(50706, 1, 4, 0x0000_0401)])[..60].to_vec(),
+        "DNG"
+    )]
+    #[case::sensor_without_a_maker(with(&[RAW]), "a camera's raw file")]
+    #[case::linear(with(&[(262, 3, 1, 34892)]), "a camera's raw file")]
+    #[case::sensor_below_a_preview(of_directories(&[
+        directory(&[(271, 2, 18, 62), (330, LONG, 1, 38)], 0),
+        directory(&[RAW], 0),
+        b"\0\0\0\0\0\0NIKON CORPORATION\0".to_vec(),
+    ]), "Nikon NEF")]
+    #[case::sensor_of_an_unknown_maker(of_directories(&[
+        directory(&[(271, 2, 12, 38), RAW], 0),
+        b"Unheard of\0\0".to_vec(),
+    ]), "a camera's raw file")]
+    #[case::make_of_two_bytes(with(&[(271, 2, 2, 0x41), RAW]), "a camera's raw file")]
+    fn what_a_camera_calls_raw_is_no_picture(#[case] file: Vec<u8>, #[case] name: &str) {
+        let verdict = verdict(Format::Tiff, &file);
+        let Completeness::Other(told) = verdict else {
+            panic!("{verdict:?}")
+        };
+        assert!(told.starts_with(name), "{told}");
+    }
+
+    #[rstest]
+    fn every_picture_that_tells_its_colours_is_one(
+        #[values(0, 1, 2, 3, 4, 5, 6, 8)] photometric: u32,
+    ) {
+        // With the maker's name, as cameras that write TIFF put it there.
+        let file = with(&[(262, 3, 1, photometric), (271, 2, 18, 62)]);
+        assert_eq!(verdict(Format::Tiff, &file), Completeness::Complete);
     }
 
     #[rstest]
