@@ -1,8 +1,12 @@
 //! PNG: chunk after chunk to IEND (W3C, "Portable Network Graphics", section 5).
 //!
-//! Checksums of the data are not looked at. What follows IEND is nobody's: decoders ignore it.
+//! The checksums of critical chunks, those that decoders need, are looked at: they alone tell a file that
+//! was rewritten in place, or in pieces, and is half old and half new. Those of other chunks are not,
+//! as decoders get along without these chunks. What follows IEND is nobody's: decoders ignore it.
 
 use std::io::{Read, Seek};
+
+use crc32fast::Hasher;
 
 use super::Completeness;
 use super::source::{Source, Walk};
@@ -47,7 +51,23 @@ pub(super) fn walk<R: Read + Seek>(source: &mut Source<'_, R>) -> Walk {
             _ => {}
         }
         let name = kind.escape_ascii();
-        source.skip(u64::from(length) + 4, format_args!("its {name} chunk"))?;
+        let part = format_args!("its {name} chunk");
+        // By the case of the first letter (section 5.4).
+        if !kind[0].is_ascii_uppercase() {
+            source.skip(u64::from(length) + 4, part)?;
+            continue;
+        }
+        let end = source.position().saturating_add(u64::from(length) + 4);
+        source.require(end, part)?;
+        let mut sum = Hasher::new();
+        sum.update(&kind);
+        source.each(u64::from(length), part, |bytes| sum.update(bytes))?;
+        if u32::from_be_bytes(source.array(part)?) != sum.finalize() {
+            return Err(source.damaged(
+                at,
+                format_args!("the checksum of its {name} chunk does not fit, as when part of it is of another version"),
+            ));
+        }
     }
 }
 
@@ -59,10 +79,17 @@ mod tests {
     use super::*;
     use crate::image::Format;
 
-    /// A chunk, whose checksum is that of IEND.
     fn chunk(kind: [u8; 4], data: &[u8]) -> Vec<u8> {
         let length = u32::try_from(data.len()).unwrap().to_be_bytes();
-        [&length, kind.as_slice(), data, &IEND_CRC].concat()
+        let sum = crc32fast::hash(&[kind.as_slice(), data].concat()).to_be_bytes();
+        [&length, kind.as_slice(), data, &sum].concat()
+    }
+
+    /// The same with another checksum.
+    fn spoilt(kind: [u8; 4], data: &[u8]) -> Vec<u8> {
+        let mut bytes = chunk(kind, data);
+        *bytes.last_mut().unwrap() ^= 1;
+        bytes
     }
 
     fn header() -> Vec<u8> {
@@ -105,10 +132,43 @@ mod tests {
         assert!(missing(Format::Png, &of_chunks(chunks)).contains("broken or unfinished"));
     }
 
+    #[rstest]
+    #[case::sound(&[header(), chunk(*b"gAMA", &[0; 4]), data(), end()])]
+    #[case::with_a_wrong_checksum_that_nobody_needs(
+        &[header(), spoilt(*b"gAMA", &[0; 4]), data(), end()]
+    )]
+    fn the_same_chunks_in_order_are_complete(#[case] chunks: &[Vec<u8>]) {
+        assert_eq!(
+            verdict(Format::Png, &of_chunks(chunks)),
+            Completeness::Complete
+        );
+    }
+
+    #[rstest]
+    #[case::header(&[spoilt(*b"IHDR", &[0; 13]), data(), end()], "IHDR")]
+    #[case::palette(&[header(), spoilt(*b"PLTE", &[0; 3]), data(), end()], "PLTE")]
+    #[case::image_data(&[header(), data(), spoilt(*b"IDAT", &[2]), end()], "IDAT")]
+    fn a_checksum_that_does_not_fit_is_no_whole_image(
+        #[case] chunks: &[Vec<u8>],
+        #[case] name: &str,
+    ) {
+        let missing = missing(Format::Png, &of_chunks(chunks));
+        assert!(
+            missing.contains(&format!("the checksum of its {name} chunk")),
+            "{missing}"
+        );
+    }
+
     #[test]
-    fn the_same_chunks_in_order_are_complete() {
-        let file = of_chunks(&[header(), chunk(*b"gAMA", &[0; 4]), data(), end()]);
-        assert_eq!(verdict(Format::Png, &file), Completeness::Complete);
+    fn half_of_one_picture_and_half_of_another_is_no_whole_image() {
+        // As many bytes of other data.
+        let [old, new] =
+            [1, 2].map(|pixel| of_chunks(&[header(), chunk(*b"IDAT", &[pixel; 500]), end()]));
+        let data_at = header().len() + SIGNATURE.len() + 8;
+        for at in data_at + 1..data_at + 500 {
+            missing(Format::Png, &[&new[..at], &old[at..]].concat());
+        }
+        assert_eq!(verdict(Format::Png, &new), Completeness::Complete);
     }
 
     #[rstest]

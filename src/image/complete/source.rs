@@ -121,6 +121,29 @@ impl<'r, R: Read + Seek> Source<'r, R> {
         self.go_to(target)
     }
 
+    /// Gives the next `bytes` bytes, which belong to `part`, piece by piece.
+    pub(super) fn each(
+        &mut self,
+        bytes: u64,
+        part: impl fmt::Display,
+        mut use_piece: impl FnMut(&[u8]),
+    ) -> Walk<()> {
+        let mut left = bytes;
+        while left > 0 {
+            let unread = self.unread()?;
+            let taken = unread
+                .len()
+                .min(usize::try_from(left).unwrap_or(usize::MAX));
+            use_piece(unread.get(..taken).unwrap_or(unread));
+            if taken == 0 {
+                return Err(self.cut(format_args!("inside {part}")));
+            }
+            self.consume(taken);
+            left = left.saturating_sub(taken as u64);
+        }
+        Ok(())
+    }
+
     /// That the file reaches the offset `target`, where `part` ends.
     pub(super) fn require(&self, target: u64, part: impl fmt::Display) -> Walk<()> {
         if target <= self.end {
