@@ -80,10 +80,11 @@ impl Source {
     pub fn from_text(path: &Path, text: impl Into<String>) -> Self {
         let text = text.into();
         // Columns count from the first visible character.
+        let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
+        // All that YAML 1.1 takes for the end of a line becomes the one that lines are shown by.
         let text = text
-            .strip_prefix('\u{feff}')
-            .map(str::to_owned)
-            .unwrap_or(text);
+            .replace("\r\n", "\n")
+            .replace(['\r', '\u{85}', '\u{2028}', '\u{2029}'], "\n");
         Self {
             path: path.into(),
             text,

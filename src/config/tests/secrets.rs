@@ -288,3 +288,22 @@ fn no_error_shows_a_secret(#[case] lines: &str) {
         assert!(!shown.contains(SECRET), "{shown}");
     }
 }
+
+/// All that YAML 1.1 takes for the end of a line.
+#[rstest]
+fn whatever_ends_a_line_the_place_is_right_and_the_secret_hidden(
+    #[values("\n", "\r\n", "\r", "\u{85}", "\u{2028}", "\u{2029}")] end: &str,
+) {
+    let text = format!("oops: 1\nfeishu:\n  app_secret: {SECRET}\n  nonsense: 1\n");
+    let report = refused(&text.replace('\n', end));
+    for (key, line) in [("oops", 1), ("feishu.nonsense", 4)] {
+        let told = |problem: &Problem| {
+            let place = problem.place.as_ref();
+            problem.key.to_string() == key && place.is_some_and(|place| place.line == line)
+        };
+        assert!(report.problems().iter().any(told), "{report}");
+    }
+    let report = report.to_string();
+    assert!(report.contains("  nonsense: 1"), "{report}");
+    assert!(!report.contains(SECRET), "{report}");
+}
