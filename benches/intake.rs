@@ -16,7 +16,7 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use image::codecs::jpeg::JpegEncoder;
 use image::{Rgb, RgbImage};
 use pixcell::image::{Completeness, ContentHash, Format, HEAD_BYTES, completeness, recognise};
-use pixcell::intake::{Looked, look};
+use pixcell::intake::{Looked, Rest, look};
 use pixcell::placement::RelPath;
 
 /// Width and height of noise that becomes a JPEG of about that many bytes.
@@ -49,7 +49,7 @@ fn intake(criterion: &mut Criterion) {
             completeness(Format::Jpeg, &mut Cursor::new(bytes), length).expect("a readable slice")
         };
         assert_eq!(whole(&bytes), Completeness::Complete);
-        let looked = || look(folder.path(), &path, 20 << 20, None);
+        let looked = || look(folder.path(), &path, 20 << 20, Rest::Unknown);
         assert!(matches!(looked(), Looked::Image { .. }), "{:?}", looked());
 
         let mut group = criterion.benchmark_group(format!("a JPEG of {name} ({length} bytes)"));

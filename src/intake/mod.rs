@@ -8,5 +8,5 @@ mod settle;
 
 pub use decide::{Decision, Offer, decide};
 pub use pipeline::{Digested, Intake, run};
-pub use read::{Looked, look, open_beneath};
+pub use read::{Looked, Rest, look, open_beneath};
 pub use settle::Settle;

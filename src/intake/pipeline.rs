@@ -5,6 +5,7 @@
 //! events mark their folder for another listing.
 
 use std::collections::BTreeMap;
+use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -18,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use super::decide::{Decision, Offer, decide};
-use super::read::{Looked, look};
+use super::read::{Looked, Rest, look};
 use super::settle::{Due, Settle};
 use crate::config::MappingName;
 use crate::placement::{Placement, RelPath, Route, Routes, SlotAddress};
@@ -27,6 +28,8 @@ use crate::store::{
 };
 use crate::watch::{Candidate, Finding, Found, Hint, Ticks};
 
+/// Larger files, in bytes, take more than a millisecond or two to read, and leave a reader for smaller ones.
+const LARGE_BYTES: u64 = 1 << 20;
 /// Paths that may wait for a look.
 const WAITING_MOST: usize = 8192;
 /// Batches of listings that are compared with the store at a time.
@@ -149,6 +152,8 @@ enum Next {
     Nothing,
     /// The same file again, after a quiet time.
     Again(Box<Due>),
+    /// It was not read: it is large.
+    Large(Box<Due>),
     /// Other files that were for the slot of one that is gone.
     Others(Vec<Due>),
 }
@@ -175,8 +180,6 @@ impl Task {
     fn start_look(&mut self, due: Due) {
         self.looking += 1;
         let context = self.context.clone();
-        let mapping = due.route.mapping.name.to_string();
-        counter!("pixcell_candidates_total", "mapping" => mapping).increment(1);
         self.work.spawn_blocking(move || {
             let begun = Instant::now();
             let next = look_and_record(&context, &due)?;
@@ -211,9 +214,14 @@ impl Task {
             Work::Looked { key, next } => {
                 self.looking -= 1;
                 self.settle.done(&key);
+                if !matches!(next, Next::Large(_)) {
+                    let mapping = key.mapping.to_string();
+                    counter!("pixcell_candidates_total", "mapping" => mapping).increment(1);
+                }
                 match next {
                     Next::Nothing => {}
                     Next::Again(due) => self.settle.again(*due, now),
+                    Next::Large(due) => self.settle.again_as_large(*due, now),
                     Next::Others(others) => {
                         for due in others {
                             self.settle.observe_found(due, Duration::MAX, now);
@@ -300,8 +308,9 @@ fn sift(
                 path,
                 tick,
                 found,
-                quiet_as: None,
+                rest: Rest::Unknown,
                 counted: true,
+                large: fingerprint.size > LARGE_BYTES,
             });
         }
     }
@@ -356,9 +365,13 @@ fn look_and_record(context: &Context, due: &Due) -> Result<Next, StoreError> {
     if known.as_ref().is_some_and(unchanged) {
         return Ok(Next::Nothing);
     }
+    let large = |meta: &Metadata| meta.len() > LARGE_BYTES;
+    if !due.large && on_disk.as_ref().is_ok_and(large) {
+        return Ok(Next::Large(Box::new(due.clone())));
+    }
     // A malformed file that a recogniser trips over concerns that file alone.
     let looked = catch_unwind(AssertUnwindSafe(|| {
-        look(&mapping.folder, &due.path, mapping.max_bytes, due.quiet_as)
+        look(&mapping.folder, &due.path, mapping.max_bytes, due.rest)
     }))
     .unwrap_or_else(|_| {
         Looked::Unreadable("looking at it failed inside pixcell; please report it".into())
@@ -448,9 +461,9 @@ fn look_and_record(context: &Context, due: &Due) -> Result<Next, StoreError> {
         }
         (Looked::Unsettled(fingerprint), _) => {
             // A listing waits for one quiet time and not for a file that never rests.
-            let counted = due.counted && due.quiet_as.is_none();
+            let counted = due.counted && !matches!(due.rest, Rest::QuietAs(_));
             let due = Due {
-                quiet_as: Some(fingerprint),
+                rest: Rest::QuietAs(fingerprint),
                 counted,
                 ..due.clone()
             };
@@ -458,7 +471,7 @@ fn look_and_record(context: &Context, due: &Due) -> Result<Next, StoreError> {
         }
         (Looked::Changed, _) => {
             let due = Due {
-                quiet_as: None,
+                rest: Rest::Unknown,
                 counted: false,
                 ..due.clone()
             };
@@ -486,8 +499,9 @@ impl Context {
                 path,
                 tick: gone.tick,
                 found,
-                quiet_as: None,
+                rest: Rest::Unknown,
                 counted: gone.counted,
+                large: false,
             })
         });
         Next::Others(others.collect())

@@ -8,11 +8,15 @@
 
 use std::fs::File;
 use std::io::{self, BufReader, ErrorKind, Read, Seek};
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use bytesize::ByteSize;
 use rustix::fd::{AsRawFd, OwnedFd};
-use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, fstat, open, openat, openat2};
+use rustix::fs::{
+    Advice, CWD, FileType, Mode, OFlags, ResolveFlags, SeekFrom, fadvise, fstat, open, openat,
+    openat2, seek,
+};
 use rustix::io::Errno;
 
 use crate::image::{
@@ -23,6 +27,20 @@ use crate::store::Fingerprint;
 
 /// Read at a time while hashing, in bytes.
 const CHUNK: usize = 128 * 1024;
+/// What file systems set aside at a time, in bytes, or a multiple of it.
+const PAGE: usize = 4096;
+
+/// What is known of a file's writer before a look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rest {
+    /// Nothing against its being done.
+    Unknown,
+    /// It goes on writing without a pause and has not closed the file: a container that is whole may be
+    /// half the old and half the new.
+    Restless,
+    /// The file was looked at a settling time ago, and was this. If it still is, it has settled.
+    QuietAs(Fingerprint),
+}
 
 /// What one look at a path found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,7 +54,7 @@ pub enum Looked {
         /// Its format.
         format: Format,
     },
-    /// A file whose container does not tell its end, and that has not settled yet.
+    /// A file that cannot tell whether it is whole, and that has not settled yet.
     Unsettled(Fingerprint),
     /// It changed while it was read, or somebody else has it for the moment.
     Changed,
@@ -124,13 +142,8 @@ fn hold_part_by_part(root: OwnedFd, path: &RelPath) -> io::Result<OwnedFd> {
     Err(ErrorKind::NotFound.into())
 }
 
-/// Looks at a file. `quiet_as` is the fingerprint it had at an earlier look, a settling time ago.
-pub fn look(
-    folder: &Path,
-    path: &RelPath,
-    max_bytes: u64,
-    quiet_as: Option<Fingerprint>,
-) -> Looked {
+/// Looks at a file; one of more than `max_bytes` is not read.
+pub fn look(folder: &Path, path: &RelPath, max_bytes: u64, rest: Rest) -> Looked {
     let mut file = match open_beneath(folder, path) {
         Ok(file) => file,
         Err(error) => return cannot(&error),
@@ -139,7 +152,7 @@ pub fn look(
         Ok(meta) => Fingerprint::of(&meta),
         Err(error) => return cannot(&error),
     };
-    let found = match examine(&mut file, before, max_bytes, quiet_as) {
+    let found = match examine(&mut file, before, max_bytes, rest) {
         Ok(found) => found,
         Err(error) => return cannot(&error),
     };
@@ -173,7 +186,7 @@ fn examine(
     file: &mut File,
     fingerprint: Fingerprint,
     max_bytes: u64,
-    quiet_as: Option<Fingerprint>,
+    rest: Rest,
 ) -> io::Result<Looked> {
     let rejected = |reason: String| {
         Ok(Looked::Rejected {
@@ -186,14 +199,16 @@ fn examine(
             "its content is {kind}, not an image that the API takes"
         ))
     };
-    let held = |reason: String| {
+    let held = |file: &File, reason: String| {
+        // What is not written yet and was read all the same would no longer be told as a hole.
+        let _ = fadvise(file, 0, None, Advice::DontNeed);
         Ok(Looked::Held {
             fingerprint,
             reason,
         })
     };
     if fingerprint.size == 0 {
-        return held("it is empty".into());
+        return held(file, "it is empty".into());
     }
     if fingerprint.size > max_bytes {
         return rejected(format!(
@@ -202,12 +217,22 @@ fn examine(
             ByteSize(max_bytes).display().iec()
         ));
     }
+    let hole = hole(file, fingerprint.size);
+    file.rewind()?;
     let mut head = Vec::with_capacity(HEAD_BYTES);
     file.by_ref()
         .take(HEAD_BYTES as u64)
         .read_to_end(&mut head)?;
     let format = match recognise(&head) {
         Recognised::Accepted(format) => format,
+        Recognised::Blank => {
+            return held(
+                file,
+                "it begins with nothing but zeros: its space was set aside and not written yet, or was \
+                 lost in a power cut"
+                    .into(),
+            );
+        }
         Recognised::Other(kind) => return other(kind),
     };
     file.rewind()?;
@@ -216,12 +241,32 @@ fn examine(
         &mut BufReader::with_capacity(CHUNK, &*file),
         fingerprint.size,
     )?;
-    match end {
-        Completeness::Complete => {}
-        Completeness::Incomplete(what) => return held(what),
+    let told = match end {
+        Completeness::Complete => rest != Rest::Restless,
+        Completeness::Unknowable => false,
+        Completeness::Incomplete(what) => return held(file, what),
         Completeness::Other(kind) => return other(kind),
-        Completeness::Unknowable if quiet_as == Some(fingerprint) => {}
-        Completeness::Unknowable => return Ok(Looked::Unsettled(fingerprint)),
+    };
+    let sure = match (format, hole) {
+        // Whole pages of zeros, and so holes, can be pixels where they are not compressed.
+        (Format::Bmp | Format::Tiff, Some(_)) => false,
+        (_, Some(at)) => {
+            return held(
+                file,
+                format!(
+                    "its space from byte {at} on was set aside and never written (a hole, lseek(2)); if \
+                     the picture is whole, copy it with `cp --sparse=never`"
+                ),
+            );
+        }
+        // Here lengths tell the end; the others were read to a mark.
+        (Format::Bmp | Format::Tiff | Format::Heic | Format::Bpg, None) => {
+            told && !ends_in_zeros(file, fingerprint.size)?
+        }
+        (_, None) => told,
+    };
+    if !sure && rest != Rest::QuietAs(fingerprint) {
+        return Ok(Looked::Unsettled(fingerprint));
     }
     file.rewind()?;
     Ok(match hash(file, fingerprint.size)? {
@@ -232,6 +277,24 @@ fn examine(
         },
         None => Looked::Changed,
     })
+}
+
+/// Where a part of the file begins that was never written: some writers set the whole length aside first
+/// and fill it in any order (SMB clients, downloads in several parts). To be asked before the file is read,
+/// as zeros that were read count as written. `None` also where the file system knows of no holes.
+fn hole(file: &File, size: u64) -> Option<u64> {
+    seek(file, SeekFrom::Hole(0)).ok().filter(|at| *at < size)
+}
+
+/// Whether the last page of the file is all zeros.
+fn ends_in_zeros(file: &File, size: u64) -> io::Result<bool> {
+    let mut tail = [0; PAGE];
+    let tail = match usize::try_from(size) {
+        Ok(size) if size < PAGE => &mut tail[..size],
+        _ => &mut tail[..],
+    };
+    file.read_exact_at(tail, size - tail.len() as u64)?;
+    Ok(tail.iter().all(|byte| *byte == 0))
 }
 
 /// The hash of all `size` bytes; `None` when there are more or fewer by now. A file that grows while it
@@ -281,7 +344,7 @@ mod tests {
     }
 
     fn look_at(folder: &tempfile::TempDir, name: &str) -> Looked {
-        look(folder.path(), &path(name), MIB, None)
+        look(folder.path(), &path(name), MIB, Rest::Unknown)
     }
 
     fn folder_with(name: &str, bytes: &[u8]) -> tempfile::TempDir {
@@ -472,13 +535,101 @@ mod tests {
         let Looked::Unsettled(seen) = look_at(&folder, "a.bpg") else {
             panic!("{:?}", look_at(&folder, "a.bpg"))
         };
-        let again = |quiet| look(folder.path(), &path("a.bpg"), MIB, Some(quiet));
+        let again = |quiet| look(folder.path(), &path("a.bpg"), MIB, Rest::QuietAs(quiet));
         assert!(matches!(again(seen), Looked::Image { .. }));
         let file = fs::OpenOptions::new()
             .append(true)
             .open(folder.path().join("a.bpg"));
         file.unwrap().write_all(b"more").unwrap();
         assert!(matches!(again(seen), Looked::Unsettled(_)));
+    }
+
+    #[test]
+    fn the_end_of_a_file_that_its_writer_goes_on_with_is_not_believed() {
+        let folder = folder_with("a.jpg", &picture(ImageFormat::Jpeg));
+        let at_rest = |rest| look(folder.path(), &path("a.jpg"), MIB, rest);
+        let Looked::Unsettled(seen) = at_rest(Rest::Restless) else {
+            panic!("{:?}", at_rest(Rest::Restless))
+        };
+        assert!(matches!(at_rest(Rest::QuietAs(seen)), Looked::Image { .. }));
+    }
+
+    /// A file whose space is set aside; its bytes are written but for `hole`, which is whole pages.
+    fn with_hole(bytes: &[u8], hole: std::ops::Range<usize>) -> tempfile::TempDir {
+        let folder = folder_with("a", b"");
+        let file = fs::OpenOptions::new()
+            .write(true)
+            .open(folder.path().join("a"))
+            .unwrap();
+        file.set_len(bytes.len() as u64).unwrap();
+        file.write_all_at(&bytes[..hole.start], 0).unwrap();
+        file.write_all_at(&bytes[hole.end..], hole.end as u64)
+            .unwrap();
+        folder
+    }
+
+    /// A larger picture: several pages.
+    fn pages(format: ImageFormat) -> Vec<u8> {
+        let mut bytes = Cursor::new(Vec::new());
+        let noise = RgbImage::from_fn(128, 128, |x, y| {
+            let mixed = (x * 7919 + y * 104_729)
+                .wrapping_mul(2_654_435_761)
+                .to_le_bytes();
+            image::Rgb([mixed[1], mixed[2], mixed[3]])
+        });
+        noise.write_to(&mut bytes, format).unwrap();
+        bytes.into_inner()
+    }
+
+    #[test]
+    fn a_picture_with_an_end_and_a_part_that_was_never_written_is_held() {
+        let jpeg = pages(ImageFormat::Jpeg);
+        assert!(jpeg.len() > 4 * PAGE, "{} bytes", jpeg.len());
+        let folder = with_hole(&jpeg, PAGE..2 * PAGE);
+        let looked = look_at(&folder, "a");
+        let Looked::Held { reason, .. } = &looked else {
+            panic!("{looked:?}")
+        };
+        assert!(reason.contains("from byte 4096 on"), "{reason}");
+        let all = fs::OpenOptions::new()
+            .write(true)
+            .open(folder.path().join("a"))
+            .unwrap();
+        all.write_all_at(&jpeg, 0).unwrap();
+        assert!(
+            matches!(look_at(&folder, "a"), Looked::Image { hash, .. } if hash == ContentHash::of(&jpeg))
+        );
+    }
+
+    #[rstest]
+    #[case::never_written(ImageFormat::Bmp, true)]
+    #[case::written(ImageFormat::Bmp, false)]
+    fn zeros_where_pixels_may_be_zeros_must_have_settled(
+        #[case] format: ImageFormat,
+        #[case] hole: bool,
+    ) {
+        let mut bytes = pages(format);
+        let tail = bytes.len().next_multiple_of(PAGE) - 2 * PAGE;
+        bytes[tail..].fill(0);
+        let folder = if hole {
+            with_hole(&bytes, tail..bytes.len())
+        } else {
+            folder_with("a", &bytes)
+        };
+        let Looked::Unsettled(seen) = look_at(&folder, "a") else {
+            panic!("{:?}", look_at(&folder, "a"))
+        };
+        let settled = look(folder.path(), &path("a"), MIB, Rest::QuietAs(seen));
+        assert!(matches!(settled, Looked::Image { hash, .. } if hash == ContentHash::of(&bytes)));
+    }
+
+    #[test]
+    fn a_file_of_zeros_is_held() {
+        let folder = folder_with("a.jpg", &[0; 3 * PAGE]);
+        let Looked::Held { reason, .. } = look_at(&folder, "a.jpg") else {
+            panic!("{:?}", look_at(&folder, "a.jpg"))
+        };
+        assert!(reason.contains("zeros"), "{reason}");
     }
 
     #[test]

@@ -11,6 +11,7 @@ use std::time::Duration;
 use metrics::histogram;
 use tokio::time::Instant;
 
+use super::read::Rest;
 use crate::placement::{RelPath, Route};
 use crate::store::{FileKey, Fingerprint};
 use crate::watch::{Candidate, Hint};
@@ -29,10 +30,12 @@ pub struct Due {
     pub tick: u64,
     /// Found by a listing, with what it saw; otherwise told by an event.
     pub found: Option<Fingerprint>,
-    /// Already looked at without telling its end: if it is still like this, it has settled.
-    pub quiet_as: Option<Fingerprint>,
+    /// What is known of its writer.
+    pub rest: Rest,
     /// A listing waits for it.
     pub counted: bool,
+    /// Known to take a while to read.
+    pub large: bool,
 }
 
 impl Due {
@@ -51,7 +54,13 @@ pub struct Settle {
     waiting: HashMap<FileKey, Entry>,
     order: BTreeSet<(Instant, FileKey)>,
     /// Being looked at; a change meanwhile waits until that is done.
-    busy: HashMap<FileKey, bool>,
+    busy: HashMap<FileKey, Busy>,
+}
+
+#[derive(Debug)]
+struct Busy {
+    counted: bool,
+    large: bool,
 }
 
 #[derive(Debug)]
@@ -82,8 +91,9 @@ impl Settle {
             path,
             tick,
             found: None,
-            quiet_as: None,
+            rest: Rest::Unknown,
             counted: false,
+            large: false,
         };
         self.insert(due, wait, now);
     }
@@ -98,22 +108,44 @@ impl Settle {
     /// Has a path looked at again after a quiet time.
     pub fn again(&mut self, due: Due, now: Instant) {
         let wait = due.route.mapping.watch.settle;
-        self.insert(due, wait, now);
+        self.insert_unless_newer(due, wait, now);
+    }
+
+    /// Has a path that turned out to be large looked at when it is the turn of such.
+    pub fn again_as_large(&mut self, due: Due, now: Instant) {
+        let due = Due { large: true, ..due };
+        self.insert_unless_newer(due, Duration::ZERO, now);
+    }
+
+    /// What came while the path was looked at knows better when it arrived, and leads to a look anyway.
+    fn insert_unless_newer(&mut self, due: Due, wait: Duration, now: Instant) {
+        match self.waiting.get_mut(&due.key()) {
+            Some(newer) => {
+                newer.due.counted |= due.counted;
+                newer.due.large |= due.large;
+            }
+            None => self.insert(due, wait, now),
+        }
     }
 
     fn insert(&mut self, due: Due, wait: Duration, now: Instant) {
         let key = due.key();
         let longest = due.route.mapping.watch.settle * LONGEST_FACTOR;
-        let (due, at, latest) = match self.waiting.remove(&key) {
+        let (mut due, at, latest) = match self.waiting.remove(&key) {
             Some(old) => {
                 self.order.remove(&(old.at, key.clone()));
                 // A listing that sees what is waited for to stay as it is brings no news.
-                let no_news = due.found.is_some() && due.found == old.due.quiet_as;
+                let no_news = due
+                    .found
+                    .is_some_and(|found| old.due.rest == Rest::QuietAs(found));
                 let at = if no_news { old.at } else { now + wait };
                 (merge(old.due, due), at, old.latest)
             }
             None => (due, now + wait, now + longest),
         };
+        if at > latest && wait > Duration::ZERO {
+            due.rest = Rest::Restless;
+        }
         let at = at.min(latest);
         self.order.insert((at, key.clone()));
         self.waiting.insert(key, Entry { due, at, latest });
@@ -121,7 +153,8 @@ impl Settle {
 
     /// The next path whose time has come and that is not being looked at; it counts as being looked at
     /// until [`Self::done`]. At most `each` paths of one mapping are looked at together, so that a folder
-    /// that hangs leaves readers for the others.
+    /// that hangs leaves readers for the others; of these one less are large, and of all mappings together
+    /// `each`, so that a small one never waits for a large one to be read.
     pub fn pop(&mut self, now: Instant, each: usize) -> Option<Due> {
         let ready = self
             .order
@@ -134,7 +167,8 @@ impl Settle {
         let longest = entry.due.route.mapping.watch.settle * LONGEST_FACTOR;
         let noticed = entry.latest.checked_sub(longest).unwrap_or(now);
         histogram!("pixcell_stage_seconds", "stage" => "settle").record(now - noticed);
-        self.busy.insert(ready.1, entry.due.counted);
+        let Due { counted, large, .. } = entry.due;
+        self.busy.insert(ready.1, Busy { counted, large });
         Some(entry.due)
     }
 
@@ -153,12 +187,20 @@ impl Settle {
 
     fn is_free(&self, key: &FileKey, each: usize) -> bool {
         // As many as there are readers at most.
-        let ours = self
-            .busy
-            .keys()
-            .filter(|busy| busy.mapping == key.mapping)
-            .count();
-        ours < each && !self.busy.contains_key(key)
+        let ours = |busy: &&FileKey| busy.mapping == key.mapping;
+        if self.busy.contains_key(key) || self.busy.keys().filter(ours).count() >= each {
+            return false;
+        }
+        if !self.waiting.get(key).is_some_and(|entry| entry.due.large) {
+            return true;
+        }
+        let large = || {
+            self.busy
+                .iter()
+                .filter(|(_, busy)| busy.large)
+                .map(|(key, _)| key)
+        };
+        large().filter(ours).count() + 1 < each && large().count() < each
     }
 
     /// Whether a path of this mapping that a listing found still waits or is being looked at.
@@ -167,7 +209,10 @@ impl Settle {
         self.waiting
             .iter()
             .any(|(key, entry)| entry.due.counted && ours(key))
-            || self.busy.iter().any(|(key, counted)| *counted && ours(key))
+            || self
+                .busy
+                .iter()
+                .any(|(key, busy)| busy.counted && ours(key))
     }
 }
 
@@ -175,14 +220,24 @@ impl Settle {
 /// it leaves an event's standing.
 fn merge(old: Due, new: Due) -> Due {
     let counted = old.counted || new.counted;
+    let large = old.large || new.large;
     match (old.found, new.found) {
-        (_, Some(found)) if old.quiet_as == Some(found) => Due { counted, ..old },
-        (None, Some(_)) => Due {
+        (_, Some(found)) if old.rest == Rest::QuietAs(found) => Due {
             counted,
-            quiet_as: None,
+            large,
             ..old
         },
-        _ => Due { counted, ..new },
+        (None, Some(_)) => Due {
+            counted,
+            large,
+            rest: Rest::Unknown,
+            ..old
+        },
+        _ => Due {
+            counted,
+            large,
+            ..new
+        },
     }
 }
 
@@ -190,6 +245,7 @@ fn merge(old: Due, new: Due) -> Due {
 mod tests {
     use super::*;
     use crate::placement::fixture::route;
+    use rstest::rstest;
     use std::path::Path;
 
     /// The fixture's quiet time.
@@ -234,18 +290,27 @@ mod tests {
         }
 
         fn found(&mut self, name: &str, age_ms: u64, ms: u64) {
-            self.tick += 1;
-            let path = RelPath::new(Path::new(name)).unwrap();
-            let due = Due {
-                route: self.route.clone(),
-                path,
-                tick: self.tick,
-                found: Some(Fingerprint::UNKNOWN),
-                quiet_as: None,
-                counted: true,
-            };
+            let due = self.due(name);
             self.settle
                 .observe_found(due, Duration::from_millis(age_ms), self.at(ms));
+        }
+
+        fn due(&mut self, name: &str) -> Due {
+            self.tick += 1;
+            Due {
+                route: self.route.clone(),
+                path: RelPath::new(Path::new(name)).unwrap(),
+                tick: self.tick,
+                found: Some(Fingerprint::UNKNOWN),
+                rest: Rest::Unknown,
+                counted: true,
+                large: false,
+            }
+        }
+
+        fn large(&mut self, name: &str) {
+            let due = self.due(name);
+            self.settle.again_as_large(due, self.start);
         }
 
         fn pop(&mut self, ms: u64) -> Option<(String, u64)> {
@@ -296,13 +361,44 @@ mod tests {
     }
 
     #[test]
-    fn a_writer_that_never_pauses_is_looked_at_all_the_same() {
+    fn a_writer_that_never_pauses_is_looked_at_all_the_same_and_known_as_such() {
         let mut case = Case::new();
-        let looked = (0..10_000).step_by(100).find(|ms| {
-            case.event("a", Hint::Touched, *ms);
-            case.pop(*ms).is_some()
+        let looked = (0..10_000).step_by(100).find_map(|ms| {
+            case.event("a", Hint::Touched, ms);
+            Some((ms, case.settle.pop(case.at(ms), EACH)?.rest))
         });
-        assert_eq!(looked, Some(5000));
+        assert_eq!(looked, Some((5000, Rest::Restless)));
+    }
+
+    #[rstest]
+    #[case::closes_after_all(Hint::Closed, 4990, 4990)]
+    #[case::closes_later_than_it_may_be_put_off(Hint::Closed, 5100, 5100)]
+    #[case::pauses_just_in_time(Hint::Touched, 4500, 5000)]
+    fn a_writer_that_is_done_is_not_restless(
+        #[case] hint: Hint,
+        #[case] ms: u64,
+        #[case] due: u64,
+    ) {
+        let mut case = Case::new();
+        for ms in (0..4500).step_by(100) {
+            case.event("a", Hint::Touched, ms);
+        }
+        case.event("a", hint, ms);
+        assert_eq!(
+            case.settle.pop(case.at(due), EACH).unwrap().rest,
+            Rest::Unknown
+        );
+    }
+
+    #[test]
+    fn what_came_during_a_look_is_not_put_off_by_it() {
+        let mut case = Case::new();
+        case.event("a", Hint::Closed, 0);
+        let first = case.settle.pop(case.at(0), EACH).unwrap();
+        case.event("a", Hint::Closed, 1);
+        case.done("a");
+        case.settle.again(first, case.at(2));
+        assert_eq!(case.pop(2), Some(("a".to_owned(), 2)));
     }
 
     #[test]
@@ -329,6 +425,47 @@ mod tests {
         assert_eq!(case.pop(0), Some(("c".to_owned(), 3)));
     }
 
+    #[rstest]
+    #[case(2, 1)]
+    #[case(4, 3)]
+    fn large_files_of_a_mapping_leave_a_reader_for_a_small_one(
+        #[case] each: usize,
+        #[case] together: usize,
+    ) {
+        let mut case = Case::new();
+        let names = ["a", "b", "c", "d", "e"];
+        for name in names {
+            case.large(name);
+        }
+        let large = std::iter::from_fn(|| case.settle.pop(case.at(1), each)).count();
+        assert_eq!(large, together);
+        case.event("small", Hint::Closed, 2);
+        assert_eq!(case.settle.next_wake(each), Some(case.at(2)));
+        let due = case.settle.pop(case.at(2), each).unwrap();
+        assert_eq!(due.path.to_string(), "small");
+        // The next large one when one is done, and not before.
+        case.done("small");
+        assert_eq!(case.settle.next_wake(each), None);
+        case.done("a");
+        assert!(case.settle.pop(case.at(3), each).unwrap().large);
+    }
+
+    #[test]
+    fn large_files_of_many_mappings_leave_a_reader_for_a_small_one() {
+        let mut case = Case::new();
+        let routes = ["one", "two", "three"].map(|name| {
+            let mut route = Arc::into_inner(route("*.png", "B2")).unwrap();
+            Arc::make_mut(&mut route.mapping).name = name.to_owned().try_into().unwrap();
+            Arc::new(route)
+        });
+        for route in routes {
+            case.route = route;
+            case.large("a");
+        }
+        let large = std::iter::from_fn(|| case.settle.pop(case.at(1), EACH)).count();
+        assert_eq!(large, 2);
+    }
+
     #[test]
     fn a_listing_does_not_make_an_arrival_later_than_its_event() {
         let mut case = Case::new();
@@ -350,7 +487,7 @@ mod tests {
         case.settle.done(&due.key());
         case.settle.again(
             Due {
-                quiet_as: due.found,
+                rest: Rest::QuietAs(Fingerprint::UNKNOWN),
                 ..due
             },
             case.at(0),
@@ -358,7 +495,7 @@ mod tests {
         case.found("a", 60_000, 200);
         assert_eq!(case.pop(499), None);
         let looked = case.settle.pop(case.at(500), EACH).unwrap();
-        assert_eq!(looked.quiet_as, Some(Fingerprint::UNKNOWN));
+        assert_eq!(looked.rest, Rest::QuietAs(Fingerprint::UNKNOWN));
     }
 
     #[test]

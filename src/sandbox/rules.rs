@@ -235,6 +235,7 @@ pub fn check_image(bytes: &[u8]) -> Result<Format, Refusal> {
     }
     let format = match recognise(&bytes[..bytes.len().min(HEAD_BYTES)]) {
         Recognised::Accepted(format) => format,
+        Recognised::Blank => return Err(Refusal::Image("the content is only zeros".into())),
         Recognised::Other(what) => return Err(Refusal::Image(format!("the content is {what}"))),
     };
     match completeness(format, &mut Cursor::new(bytes), bytes.len() as u64) {

@@ -420,6 +420,6 @@ fn media_type_of(bytes: &[u8]) -> &'static str {
     use crate::image::{HEAD_BYTES, Recognised, recognise};
     match recognise(&bytes[..bytes.len().min(HEAD_BYTES)]) {
         Recognised::Accepted(format) => media_type(format),
-        Recognised::Other(_) => "application/octet-stream",
+        Recognised::Blank | Recognised::Other(_) => "application/octet-stream",
     }
 }

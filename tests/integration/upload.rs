@@ -1,6 +1,7 @@
 //! Every way for a picture to come leads to exactly one write of exactly its bytes.
 
 use std::fs;
+use std::io::Write;
 use std::process::Command;
 
 use pixcell::sandbox::Encoding;
@@ -148,6 +149,25 @@ fn both_encodings_carry_the_bytes_unchanged(#[case] named: &str, #[case] encodin
         whole.push(0x3d);
     }
     rig.finish(3);
+}
+
+#[test]
+fn a_hundred_events_for_one_file_cost_one_look() {
+    let mut rig = Rig::with(|plan| {
+        plan.watch = "settle: 10m".into();
+        plan.top.push("status: {listen: \"127.0.0.1:0\"}".into());
+    });
+    rig.start();
+    // Larger than what is read beside small files: it is put aside unread, and that is no look.
+    let whole = [large_jpeg(1), vec![7; 3 << 20]].concat();
+    let mut file = fs::File::create(rig.file("B2.jpg")).unwrap();
+    for part in whole.chunks(whole.len() / 100) {
+        file.write_all(part).unwrap();
+    }
+    drop(file);
+    rig.expect("B2", &whole);
+    let looks = "pixcell_candidates_total{mapping=\"lobby\"} 1\n";
+    rig.wait_page("/metrics", |answer| answer.text().contains(looks));
 }
 
 #[test]

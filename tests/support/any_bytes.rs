@@ -35,6 +35,7 @@ pub fn container(bytes: &[u8]) {
     let head = &bytes[..bytes.len().min(HEAD_BYTES)];
     let format = match recognise(head) {
         Recognised::Accepted(format) => format,
+        Recognised::Blank => return,
         Recognised::Other(name) => return assert!(!name.is_empty()),
     };
     let length = bytes.len() as u64;

@@ -17,7 +17,7 @@ use std::time::Duration;
 
 pub use browser::Browser;
 pub use http::{Answer, exchange, fetch_token, get};
-pub use pictures::{Random, jpeg, large_jpeg, png};
+pub use pictures::{Random, jpeg, large_jpeg, photo, png};
 pub use plan::{DOC, FOLDER, Mapping, Plan, SECRET, SHEET, document};
 pub use process::Ended;
 pub use rig::{Rig, raw};

@@ -19,6 +19,11 @@ pub fn large_jpeg(seed: u32) -> Vec<u8> {
     encode(128, seed, ImageFormat::Jpeg)
 }
 
+/// A JPEG of some 300 kB: more than a pipe or a socket takes at once.
+pub fn photo(seed: u32) -> Vec<u8> {
+    encode(512, seed, ImageFormat::Jpeg)
+}
+
 fn encode(side: u32, seed: u32, format: ImageFormat) -> Vec<u8> {
     let mut random = Random::new(u64::from(seed));
     let picture = RgbImage::from_fn(side, side, |x, y| {

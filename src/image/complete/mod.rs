@@ -92,7 +92,7 @@ mod tests {
         let head = &bytes[..bytes.len().min(HEAD_BYTES)];
         match recognise(head) {
             Recognised::Accepted(format) => format,
-            Recognised::Other(name) => panic!("this is {name}"),
+            other => panic!("this is {other:?}"),
         }
     }
 
