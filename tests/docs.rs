@@ -10,13 +10,14 @@ use pixcell::config::{Environment, Source};
 use pixcell::placement::{Loaded, Placement, RelPath, Slot, load};
 use regex::Regex;
 
-const DOCUMENTS: [&str; 6] = [
+const DOCUMENTS: [&str; 7] = [
     "README.md",
     "README.zh-CN.md",
     "ARCHITECTURE.md",
     "CONTRIBUTING.md",
     "SECURITY.md",
     "docs/operating.md",
+    "docs/writers.md",
 ];
 
 fn root() -> &'static Path {
