@@ -69,4 +69,18 @@ proptest! {
     fn what_looks_like_a_pattern_is_answered(text in r"[a-c{}\[\]*?/:!,.+\\n-]{0,40}") {
         any_bytes::pattern(text.as_bytes());
     }
+
+    #[test]
+    fn what_looks_like_a_configuration_is_answered(
+        lines in proptest::collection::vec(
+            prop_oneof![
+                Just("feishu:".to_owned()), Just("mappings:".to_owned()), Just("  - name: a".to_owned()),
+                Just("    rules: [{files: \"*.png\", cell: A1}]".to_owned()),
+                r"[ ]{0,6}(- )?[a-z_]{1,12}: [ -~]{0,12}", r"[\[\]{}:,&*!|>'%@`# -]{0,12}",
+            ],
+            0..12,
+        ),
+    ) {
+        any_bytes::config(lines.join("\n").as_bytes());
+    }
 }

@@ -1,10 +1,12 @@
-//! What must hold for any bytes from outside: each function takes them and panics when a promise is broken.
+//! What must hold for any bytes from outside: each function takes them and panics when a promise is
+//! broken. Used by the tests and by the targets in `fuzz/`.
 
 use std::io::{self, Cursor, Read, Seek, SeekFrom};
 use std::path::Path;
 
+use pixcell::config::{ConfigError, Environment, Source};
 use pixcell::image::{Completeness, HEAD_BYTES, Recognised, completeness, recognise};
-use pixcell::placement::{Pattern, RelPath};
+use pixcell::placement::{Pattern, RelPath, load};
 
 /// A walk may read a file this many times over (TIFF directories may overlap), and its buffers.
 const TIMES: u64 = 6;
@@ -62,5 +64,42 @@ pub fn pattern(bytes: &[u8]) {
     let path = RelPath::new(Path::new(std::ffi::OsStr::from_bytes(path)));
     if let (Ok(pattern), Some(path)) = (Pattern::parse(source), path) {
         assert_eq!(pattern.is_match(&path), pattern.captures(&path).is_some());
+    }
+}
+
+/// A configuration: it is taken, or every problem says something and lies within the text.
+pub fn config(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else {
+        return;
+    };
+    // It may name any file of this machine for a secret; reading one is no finding.
+    if ["/dev", "/proc", "/sys"]
+        .iter()
+        .any(|named| text.contains(named))
+    {
+        return;
+    }
+    let source = Source::from_text(Path::new("/nonexistent/pixcell.yaml"), text);
+    let env = Environment {
+        home: Some("/nonexistent".into()),
+        app_secret: Some("secret".to_owned().into()),
+        current_dir: "/nonexistent".into(),
+        ..Environment::default()
+    };
+    match load(&source, &env) {
+        Ok(loaded) => assert!(loaded.routes.iter().next().is_some(), "a mapping"),
+        Err(ConfigError::Wrong(problems)) => {
+            assert!(!problems.is_empty(), "refused without a reason");
+            let lines = source.text().lines().count();
+            for problem in &problems {
+                assert!(!problem.message.is_empty() && !problem.to_string().is_empty());
+                let line = problem.place.as_ref().map_or(1, |place| place.line);
+                assert!(
+                    (1..=lines + 1).contains(&line),
+                    "line {line} of {lines}: {problem}"
+                );
+            }
+        }
+        Err(error) => assert!(!error.to_string().is_empty()),
     }
 }

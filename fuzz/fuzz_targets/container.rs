@@ -1,0 +1,10 @@
+//! A file of any bytes gets a verdict after a bounded read.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+#[path = "../../tests/support/any_bytes.rs"]
+#[allow(dead_code)]
+mod any_bytes;
+
+fuzz_target!(|bytes: &[u8]| any_bytes::container(bytes));

@@ -1,0 +1,10 @@
+//! Any text is taken as a pattern or refused, and matches the same twice.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+#[path = "../../tests/support/any_bytes.rs"]
+#[allow(dead_code)]
+mod any_bytes;
+
+fuzz_target!(|bytes: &[u8]| any_bytes::pattern(bytes));
