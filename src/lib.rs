@@ -17,6 +17,7 @@
 //!  config     YAML to a validated, typed Config; every error with file, line and key
 //!  a1         cell references; pure
 //!  blocking   blocking work kept off the async runtime
+//!  durable    replacing a small file so that it is whole after a power cut
 //! ```
 //!
 //! The way of a picture: folder → candidate (`watch`) → image (`intake`) → slot (`placement`) →
@@ -26,6 +27,7 @@ pub mod a1;
 pub mod blocking;
 pub mod cli;
 pub mod config;
+pub mod durable;
 pub mod feishu;
 pub mod image;
 pub mod intake;

@@ -10,6 +10,7 @@ mod support;
 mod integration {
     //! One module a promise.
 
+    mod budget;
     mod cli;
     mod codes;
     mod commands;

@@ -4,6 +4,7 @@ use std::io::{self, Write};
 
 use crate::service::{HistoryLine, LaneEvent, Snapshot, What};
 use crate::store::Verdict;
+use crate::upload::{Calls, Pace};
 
 /// Longest list printed; the rest is counted.
 const LINES: usize = 50;
@@ -59,6 +60,21 @@ pub fn history(line: &HistoryLine) -> String {
         ..
     } = line;
     format!("{at}  {mapping}: {file} -> {slot}  {hash}  {what}")
+}
+
+/// Calls made, and how fast they may be made.
+///
+/// # Errors
+/// When stdout fails.
+pub fn calls(out: &mut impl Write, calls: &Calls) -> io::Result<()> {
+    writeln!(out, "{}", calls.line())?;
+    match calls.pace {
+        Pace::Unlimited => Ok(()),
+        _ if calls.is_scarce() => {
+            writeln!(out, "  most of the month's quota is used; {}", calls.why)
+        }
+        _ => writeln!(out, "  {}", calls.why),
+    }
 }
 
 /// The parked jobs and refused files of a snapshot.

@@ -2,13 +2,15 @@
 
 use std::io::{self, Write};
 
+use tracing::warn;
+
 use super::args::{Common, Status};
 use super::exit::{Exit, Failure};
 use super::load;
 use super::output;
 use super::state;
 use crate::service::{Ask, DaemonError, Setup, Snapshot, gather};
-use crate::upload::LaneState;
+use crate::upload::{Calls, LaneState};
 use crate::watch::FolderState;
 
 /// Prints what stands where.
@@ -34,7 +36,13 @@ fn snapshot(setup: &Setup) -> Result<Snapshot, Failure> {
         return Ok(snapshot);
     }
     let (store, _copy) = state::look(dir)?;
-    Ok(gather(&store, &setup.routes).map_err(DaemonError::from)?)
+    let mut snapshot = gather(&store, &setup.routes).map_err(DaemonError::from)?;
+    let feishu = &setup.config.feishu;
+    match Calls::recorded(dir, &feishu.app_id, feishu.monthly_calls) {
+        Ok(calls) => snapshot.calls = Some(calls),
+        Err(error) => warn!("the count of this month's calls cannot be read: {error}"),
+    }
+    Ok(snapshot)
 }
 
 fn print(out: &mut impl Write, setup: &Setup, snapshot: &Snapshot) -> io::Result<()> {
@@ -65,6 +73,9 @@ fn print(out: &mut impl Write, setup: &Setup, snapshot: &Snapshot) -> io::Result
         totals.queued + totals.stale,
         totals.parked
     )?;
+    if let Some(calls) = &snapshot.calls {
+        output::calls(out, calls)?;
+    }
     for mapping in &snapshot.mappings {
         writeln!(
             out,

@@ -16,6 +16,7 @@ use serde_json::json;
 use super::body::{self, Fault, Picture, SourceFault};
 use super::class::{Class, classify};
 use super::error::{CallError, Outcome, Refusal};
+use super::meter::{self, Kind, Meter};
 use super::pace::Pace;
 use super::token::{Fresh, Token, Tokens};
 use super::wire::{self, Answer, CellValue, Sheet};
@@ -64,7 +65,7 @@ pub struct Receipt {
 
 /// The client of one app. Cheap to clone.
 #[derive(Clone)]
-pub struct Client(Arc<Inner>);
+pub struct Client(Arc<Inner>, Option<Arc<dyn Meter>>);
 
 struct Inner {
     http: reqwest::Client,
@@ -138,7 +139,7 @@ impl Client {
             what: "the TLS or proxy setting",
             why: chain(&error.without_url()),
         })?;
-        Ok(Self(Arc::new(Inner {
+        let inner = Inner {
             http,
             endpoint: config.endpoint.clone(),
             app_id: config.app_id.clone(),
@@ -147,7 +148,14 @@ impl Client {
             request_timeout: config.request_timeout,
             tokens: Tokens::default(),
             pace: Pace::new(config.requests_per_second),
-        })))
+        };
+        Ok(Self(Arc::new(inner), None))
+    }
+
+    /// The same client, whose calls are counted from now on.
+    #[must_use]
+    pub fn counted_by(&self, meter: Arc<dyn Meter>) -> Self {
+        Self(Arc::clone(&self.0), Some(meter))
     }
 
     /// Writes `picture` into one cell.
@@ -332,13 +340,13 @@ impl Client {
             Call::Get(url) => {
                 let request = self.request(Method::GET, url.clone(), token);
                 let request = request.timeout(self.0.request_timeout);
-                counted("read", self.send(request, None).await)
+                counted("read", self.send(Kind::Counted, request, None).await)
             }
             Call::Post(url, body) => {
                 let request = self.request(Method::POST, url.clone(), token);
                 let request = request.body(body.to_string());
-                self.send(request.timeout(self.0.request_timeout), None)
-                    .await
+                let request = request.timeout(self.0.request_timeout);
+                self.send(Kind::Counted, request, None).await
             }
             Call::Write {
                 url,
@@ -353,7 +361,8 @@ impl Client {
                     + Duration::from_secs(body::encoded_length(picture.length) / SLOWEST_UPLINK);
                 let request = self.request(Method::POST, url.clone(), token);
                 let request = request.body(reqwest::Body::wrap(body)).timeout(limit);
-                counted("write", self.send(request, Some(&fault)).await)
+                let sent = self.send(Kind::Counted, request, Some(&fault)).await;
+                counted("write", sent)
             }
         }
     }
@@ -372,8 +381,8 @@ impl Client {
             .header(CONTENT_TYPE, JSON)
             .body(body.to_string())
             .timeout(self.0.request_timeout);
-        let (answer, log_id) =
-            counted("token", self.send(request, None).await).map_err(as_credentials)?;
+        let sent = self.send(Kind::Token, request, None).await;
+        let (answer, log_id) = counted("token", sent).map_err(as_credentials)?;
         let value = answer.rest["tenant_access_token"]
             .as_str()
             .filter(|value| !value.is_empty());
@@ -407,10 +416,29 @@ impl Client {
     /// Sends one request in its turn and reads the answer.
     async fn send(
         &self,
+        kind: Kind,
         request: RequestBuilder,
         fault: Option<&Fault>,
     ) -> Result<(Answer, Option<String>), CallError> {
         self.0.pace.turn().await;
+        if let Some(meter) = &self.1 {
+            meter.spend(kind).await.map_err(CallError::Withheld)?;
+        }
+        let done = self.exchange(request, fault).await;
+        if let (Some(meter), Err(error)) = (&self.1, &done)
+            && kind == Kind::Counted
+            && meter::is_free(error)
+        {
+            meter.refund();
+        }
+        done
+    }
+
+    async fn exchange(
+        &self,
+        request: RequestBuilder,
+        fault: Option<&Fault>,
+    ) -> Result<(Answer, Option<String>), CallError> {
         let source_fault = || {
             fault
                 .and_then(|fault| fault.get())
@@ -449,6 +477,8 @@ fn counted<T>(endpoint: &'static str, done: Result<T, CallError>) -> Result<T, C
         Err(CallError::Refused(refusal)) => refusal.class.label(),
         Err(CallError::Network { .. }) => "network",
         Err(CallError::Source(_)) => "file_changed",
+        // No call was made.
+        Err(CallError::Withheld(_)) => return done,
     };
     counter!("pixcell_calls_total", "endpoint" => endpoint, "class" => class).increment(1);
     done

@@ -23,6 +23,9 @@ pub enum CallError {
     /// The file is not what it was when it was hashed; the request was not completed.
     #[error(transparent)]
     Source(SourceFault),
+    /// The call was not made: it could not be counted, or the month's calls are used up.
+    #[error("{0}")]
+    Withheld(String),
 }
 
 /// An answer that is no success.
@@ -69,15 +72,16 @@ impl CallError {
             }
             Self::Refused(_) => Outcome::Unknown,
             Self::Network { outcome, .. } => *outcome,
-            Self::Source(_) => Outcome::Untouched,
+            Self::Source(_) | Self::Withheld(_) => Outcome::Untouched,
         }
     }
 
-    /// The class of the failure; a fault of the network is [`Class::Busy`].
+    /// The class of the failure; a fault of the network, or a call that was not made,
+    /// is [`Class::Busy`].
     pub fn class(&self) -> Option<Class> {
         match self {
             Self::Refused(refusal) => Some(refusal.class),
-            Self::Network { .. } => Some(Class::Busy),
+            Self::Network { .. } | Self::Withheld(_) => Some(Class::Busy),
             Self::Source(_) => None,
         }
     }

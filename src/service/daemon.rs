@@ -19,7 +19,7 @@ use crate::feishu::{Client, ClientError};
 use crate::image::ContentHash;
 use crate::placement::Routes;
 use crate::store::{self, Lock, LockError, Store, StoreError, Timestamp};
-use crate::upload::{Documents, Gate, LaneEvent, SharedGate};
+use crate::upload::{Budget, Documents, Gate, LaneEvent, SharedGate};
 use crate::watch::Ticks;
 
 /// Events for people; whoever lags further behind misses some.
@@ -147,6 +147,8 @@ pub(super) struct Lasting {
     pub written: Arc<AtomicU64>,
     /// A wait that the server asked for holds whatever the configuration.
     pub gate: Arc<SharedGate>,
+    /// The app's calls of the month, whatever the configuration.
+    pub budget: Arc<Budget>,
     pub documents: Documents,
 }
 
@@ -167,6 +169,7 @@ pub async fn run(setup: Setup, mut parts: Parts<'_>) -> Result<Outcome, DaemonEr
         events: parts.events.clone(),
         written: Arc::default(),
         gate: Arc::default(),
+        budget: Arc::new(counted(&state_dir).await?),
         documents: Documents::default(),
     };
     let mut setup = setup;
@@ -184,11 +187,13 @@ pub async fn run(setup: Setup, mut parts: Parts<'_>) -> Result<Outcome, DaemonEr
             .gate
             .change(|gate: &mut Gate| gate.try_now(tokio::time::Instant::now()));
     };
+    lasting.budget.settle().await;
     let store = &lasting.store;
     let routes = setup.routes.clone();
-    let left = store
+    let mut left = store
         .call(move |store| store.sync().and_then(|()| gather(store, &routes)))
         .await?;
+    left.calls = Some(lasting.budget.calls());
     drop(lock);
     info!("stopped");
     Ok(Outcome {
@@ -215,7 +220,24 @@ async fn live(
             "the configuration changed: parked jobs are tried again"
         );
     }
+    let feishu = &setup.config.feishu;
+    lasting
+        .budget
+        .configure(&feishu.app_id, feishu.monthly_calls)
+        .await;
     Run::start(setup, lasting).live(setup, parts).await
+}
+
+/// The count of the month's calls.
+async fn counted(state_dir: &Path) -> Result<Budget, DaemonError> {
+    let dir = state_dir.to_owned();
+    let failed = |source| DaemonError::StateDir {
+        path: state_dir.to_owned(),
+        source,
+    };
+    off_runtime(move || Budget::open(&dir))
+        .await
+        .map_err(failed)
 }
 
 async fn open(state_dir: &Path) -> Result<Store, StoreError> {

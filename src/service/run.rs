@@ -25,10 +25,11 @@ use super::status::{Asking, LaneStatus, Running, Snapshot, gather};
 use super::supervisor::{Fault, Supervisor};
 use super::web;
 use crate::config::{MappingName, SpreadsheetRef, Status};
+use crate::feishu::Meter;
 use crate::intake::{self, Digested, Intake};
 use crate::placement::{Route, Routes};
 use crate::store::{FileKey, Store, StoreError, Timestamp};
-use crate::upload::{self, Lane, LaneEvent, LaneState, Shared, SharedGate};
+use crate::upload::{self, Budget, Lane, LaneEvent, LaneState, Shared, SharedGate};
 use crate::watch::{Candidate, Finding, FolderState, Hint, Ticks, Watched};
 
 /// How long calls in flight may take once the daemon stops.
@@ -72,6 +73,7 @@ struct Live {
     folders: BTreeMap<MappingName, watch::Receiver<FolderState>>,
     lanes: BTreeMap<SpreadsheetRef, (watch::Receiver<LaneState>, Arc<SharedGate>)>,
     gate: Arc<SharedGate>,
+    budget: Arc<Budget>,
     mended: Arc<AtomicU64>,
 }
 
@@ -90,15 +92,19 @@ impl Run {
             events,
             written,
             gate,
+            budget,
             documents,
         } = lasting;
         let (routes, mut lanes, mut compared) = (&setup.routes, BTreeMap::new(), Vec::new());
         let mended = Arc::new(AtomicU64::new(0));
         let shared = Shared {
             store: store.clone(),
-            client: setup.client.clone(),
+            client: setup
+                .client
+                .counted_by(Arc::clone(budget) as Arc<dyn Meter>),
             routes: routes.clone(),
             gate: Arc::clone(gate),
+            budget: Arc::clone(budget),
             events: events.clone(),
             stale,
             written: Arc::clone(written),
@@ -166,6 +172,7 @@ impl Run {
             folders,
             lanes,
             gate: Arc::clone(gate),
+            budget: Arc::clone(budget),
             mended,
         };
         let mut run = Self {
@@ -440,7 +447,10 @@ impl Run {
                 (_, LaneState::Waiting { why, failures, .. }) if failures >= PASS_FAILURES => why,
                 _ => match lasting(gate).or_else(|| lasting(&self.live.gate)) {
                     Some(closed) => closed.reason,
-                    None => return Ok(None),
+                    None => match self.live.budget.stuck() {
+                        Some(why) => why,
+                        None => return Ok(None),
+                    },
                 },
             };
             stuck.push((spreadsheet.to_string(), why));
@@ -527,6 +537,7 @@ impl Live {
                 gate: gate.closed(),
             })
             .collect();
-        snapshot.gate = self.gate.closed();
+        snapshot.gate = self.gate.closed().or_else(|| self.budget.closed());
+        snapshot.calls = Some(self.budget.calls());
     }
 }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::placement::Routes;
 use crate::store::{JobState, Release, Seen, Store, StoreError, Timestamp, Totals, Verdict};
-use crate::upload::{Closed, LaneState};
+use crate::upload::{Calls, Closed, LaneState};
 use crate::watch::FolderState;
 
 /// Longest list of parked jobs and of refused files; their counts are exact.
@@ -30,6 +30,8 @@ pub struct Snapshot {
     pub lanes: Vec<LaneStatus>,
     /// Why nothing is sent at all.
     pub gate: Option<Closed>,
+    /// Calls made; unknown when what was recorded cannot be read.
+    pub calls: Option<Calls>,
     /// Jobs that wait for a person or a change; at most 1,000.
     pub parked: Vec<ParkedJob>,
     /// Files that are not sent as they are; at most 1,000.
@@ -191,6 +193,7 @@ pub fn gather(store: &Store, routes: &Routes) -> Result<Snapshot, StoreError> {
         mappings: listed,
         lanes: Vec::new(),
         gate: None,
+        calls: None,
         parked,
         refused,
     })

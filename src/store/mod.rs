@@ -4,6 +4,7 @@
 //! The store is a record of what the cells hold; losing it may cost calls, never pictures. No image
 //! bytes and no secrets are kept here.
 
+mod calls;
 mod db;
 mod envelope;
 mod error;
@@ -16,6 +17,7 @@ mod record;
 mod recover;
 mod txn;
 
+pub use calls::{CallsFile, Count, Month};
 pub use db::{RowColumn, Store, Totals, Waiting};
 pub use error::StoreError;
 pub use home::prepare;

@@ -4,7 +4,7 @@
 //! Waits end when the daemon stops; a call in flight is left to finish and is cut off by the task's
 //! owner when its time is over.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -17,12 +17,13 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use super::append::{Appending, Failed};
+use super::budget::{Budget, Permit};
 use super::gate::{Closed, Gate, Pass, SharedGate};
 use super::keys::KeyColumn;
 use super::react::{Probes, Reaction, back_off, react};
 use super::resolve::{Document, NoTarget};
 use crate::blocking::off_runtime;
-use crate::config::{SpreadsheetRef, SpreadsheetToken};
+use crate::config::{MappingName, SpreadsheetRef, SpreadsheetToken};
 use crate::feishu::{CallError, Class, Client, Outcome, Picture, Receipt, image_name};
 use crate::intake::open_beneath;
 use crate::placement::{Routes, Slot, SlotAddress};
@@ -33,6 +34,8 @@ use crate::store::{
 /// A due time later than the slot's interval by more than this comes from a clock that was set back: the
 /// job is due now. Longer than the longest back-off.
 const CLOCK_SLACK: Duration = Duration::from_mins(10);
+/// While writes are spread, a lane looks this often which of its mappings have something to send.
+const LOOK: Duration = Duration::from_mins(1);
 
 /// What all lanes share.
 #[derive(Debug, Clone)]
@@ -45,6 +48,8 @@ pub struct Shared {
     pub routes: Routes,
     /// Closed while the app can send nothing.
     pub gate: Arc<SharedGate>,
+    /// The month's calls.
+    pub budget: Arc<Budget>,
     /// Told of what happens, for people; whoever lags misses some.
     pub events: broadcast::Sender<LaneEvent>,
     /// Files that changed or went after they were hashed, to be looked at again.
@@ -189,7 +194,10 @@ pub async fn run(lane: Lane, stop: CancellationToken) -> Result<(), StoreError> 
     while let Some(next) = stop.run_until_cancelled(worker.next()).await {
         // Not cancelled: a call in flight is finished.
         match next? {
-            Next::Job(waiting, probing) => worker.turn(*waiting, probing).await?,
+            Next::Job(waiting, probing, permit) => {
+                worker.turn(*waiting, probing).await?;
+                drop(permit);
+            }
             Next::Look => worker.look_for_rows().await?,
         }
     }
@@ -199,7 +207,7 @@ pub async fn run(lane: Lane, stop: CancellationToken) -> Result<(), StoreError> 
 /// What a lane does next.
 enum Next {
     /// Sends a job.
-    Job(Box<Waiting>, Probing),
+    Job(Box<Waiting>, Probing, Permit),
     /// Reads a key column again, because keys are missing from it.
     Look,
 }
@@ -253,12 +261,20 @@ impl Worker {
             }
             // The lane's own gate first: it must not hold a probe of the app's while it waits.
             let own = self.lane.gate.pass().await == Pass::Probe;
+            let Some((mapping, permit)) = self.permit().await? else {
+                self.give_back(Probing { own, app: false });
+                continue;
+            };
             let app = self.shared().gate.pass().await == Pass::Probe;
             let probing = Probing { own, app };
             // Newer content may have come while the gates were closed, or none may be due any more.
-            match self.first().await? {
+            let waiting = match mapping {
+                Some(mapping) => self.newest().await?.remove(&mapping),
+                None => self.first().await?,
+            };
+            match waiting {
                 Some(waiting) if self.wait_for(&waiting).is_zero() => {
-                    return Ok(Next::Job(Box::new(waiting), probing));
+                    return Ok(Next::Job(Box::new(waiting), probing, permit));
                 }
                 _ => self.give_back(probing),
             }
@@ -274,16 +290,40 @@ impl Worker {
             .await
     }
 
-    /// How long a job still has to wait for its time.
-    fn wait_for(&self, waiting: &Waiting) -> Duration {
-        let wait = waiting.due.since(Timestamp::now());
-        let route = self.shared().routes.of(&waiting.job.source.mapping);
-        let interval = route.map_or(Duration::ZERO, |route| route.mapping.min_interval);
-        if wait > interval.saturating_add(CLOCK_SLACK) {
-            Duration::ZERO
-        } else {
-            wait
+    /// The newest job of each mapping that has one due.
+    async fn newest(&self) -> Result<BTreeMap<MappingName, Waiting>, StoreError> {
+        let (spreadsheet, routes) = (self.lane.spreadsheet.clone(), self.shared().routes.clone());
+        let is_due = move |waiting: &Waiting| wait_for(&routes, waiting).is_zero();
+        self.shared()
+            .store
+            .call(move |store| store.newest(&spreadsheet, is_due))
+            .await
+    }
+
+    /// Leave to write; for a certain mapping while writes are spread. `None` when nothing is due any more.
+    async fn permit(&self) -> Result<Option<(Option<MappingName>, Permit)>, StoreError> {
+        let budget = &self.shared().budget;
+        if let Some(permit) = budget.free() {
+            return Ok(Some((None, permit)));
         }
+        let waker = self.shared().store.waker(&self.lane.spreadsheet);
+        loop {
+            let woken = waker.notified();
+            let mappings: BTreeSet<_> = self.newest().await?.into_keys().collect();
+            if mappings.is_empty() {
+                return Ok(None);
+            }
+            tokio::select! {
+                (mapping, permit) = budget.turn(mappings) => return Ok(Some((Some(mapping), permit))),
+                // Another mapping may have something by now.
+                () = woken => {}
+                () = tokio::time::sleep(LOOK) => {}
+            }
+        }
+    }
+
+    fn wait_for(&self, waiting: &Waiting) -> Duration {
+        wait_for(&self.shared().routes, waiting)
     }
 
     /// A probe that learnt nothing ends here; whatever was learnt has changed the gates already.
@@ -450,8 +490,11 @@ impl Worker {
         let open = [&self.lane.gate, &self.shared().gate]
             .into_iter()
             .all(|gate| gate.closed().is_none());
-        // While a gate is closed, its probes are the only calls.
-        if open && let Err(why) = self.read_again(&column).await {
+        // While a gate is closed, its probes are the only calls; and writes come first while they are spread.
+        if open
+            && self.shared().budget.is_free()
+            && let Err(why) = self.read_again(&column).await
+        {
             debug!(spreadsheet = %self.lane.spreadsheet, ?why, "no look at a key column");
         }
         self.document.keys().looked(&column);
@@ -742,6 +785,18 @@ impl Worker {
     fn tell(&self, event: LaneEvent) {
         // Nobody listening is fine.
         let _ = self.shared().events.send(event);
+    }
+}
+
+/// How long a job still has to wait for its time.
+fn wait_for(routes: &Routes, waiting: &Waiting) -> Duration {
+    let wait = waiting.due.since(Timestamp::now());
+    let route = routes.of(&waiting.job.source.mapping);
+    let interval = route.map_or(Duration::ZERO, |route| route.mapping.min_interval);
+    if wait > interval.saturating_add(CLOCK_SLACK) {
+        Duration::ZERO
+    } else {
+        wait
     }
 }
 

@@ -2,13 +2,17 @@
 //! sense, and what each failure leads to. Reads jobs from the store and writes receipts there; knows
 //! nothing of watching.
 
+mod allowance;
 mod append;
+mod budget;
 mod gate;
 mod keys;
 mod lane;
 mod react;
 mod resolve;
 
+pub use allowance::Pace;
+pub use budget::{Budget, Calls, Permit};
 pub use gate::{Closed, Gate, Pass, SharedGate};
 pub use lane::{Documents, Lane, LaneEvent, LaneState, Shared, run};
 pub use react::{Reaction, react};

@@ -11,7 +11,7 @@ use regex::Regex;
 use crate::support::code;
 
 /// From the top down.
-const ROOMS: [&str; 13] = [
+const ROOMS: [&str; 14] = [
     "cli",
     "service",
     "sandbox",
@@ -25,6 +25,7 @@ const ROOMS: [&str; 13] = [
     "config",
     "a1",
     "blocking",
+    "durable",
 ];
 
 /// The sandbox shares nothing with what it is to test.

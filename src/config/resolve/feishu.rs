@@ -45,13 +45,6 @@ pub(super) fn resolve(section: &Section<'_>, env: &Environment) -> Option<Feishu
     let monthly_calls = section
         .get("monthly_calls")
         .and_then(|value| value.whole(1, u64::MAX));
-    if monthly_calls.is_some() {
-        section.notes.warning(
-            &section.path.key("monthly_calls"),
-            "this version does not count calls against a monthly quota yet",
-            "once the API says that the quota is spent, sending stops and is tried hourly",
-        );
-    }
     let timeout = |key, default| match section.get(key) {
         Some(value) => value.duration(Duration::from_millis(1), units::LONGEST),
         None => Some(default),

@@ -11,6 +11,7 @@ use tracing::warn;
 
 use super::super::status::Snapshot;
 use crate::placement::Routes;
+use crate::upload::Pace;
 
 /// Upper bounds in seconds: from a look at a small file to a call that waits for its turn.
 const BUCKETS: [f64; 13] = [
@@ -100,6 +101,22 @@ fn describe() {
         ("pixcell_images", "Files known to be images."),
         ("pixcell_folder_up", "1 when the folder can be listed."),
         (
+            "pixcell_quota_calls",
+            "Calls made today and this month (UTC), those for tokens included.",
+        ),
+        (
+            "pixcell_quota_used",
+            "Calls of this month that count against the app's quota.",
+        ),
+        (
+            "pixcell_quota_limit",
+            "The configured budget of a month; absent without one.",
+        ),
+        (
+            "pixcell_quota_spread",
+            "1 while writes are spread or stopped so that the month's calls last.",
+        ),
+        (
             "pixcell_gate_closed",
             "1 when nothing is sent: for the app, or for a mapping's spreadsheet.",
         ),
@@ -127,6 +144,16 @@ pub(super) fn observe(snapshot: &Snapshot, routes: &Routes, store_bytes: Option<
     }
     gauge!("pixcell_gate_closed", "scope" => "app", "mapping" => "")
         .set(flag(snapshot.gate.is_some()));
+    if let Some(calls) = &snapshot.calls {
+        gauge!("pixcell_quota_calls", "period" => "day").set(calls.today as f64);
+        gauge!("pixcell_quota_calls", "period" => "month").set(calls.this_month as f64);
+        gauge!("pixcell_quota_used").set(calls.used as f64);
+        if let Some(budget) = calls.budget {
+            gauge!("pixcell_quota_limit").set(budget as f64);
+        }
+        let slowed = matches!(calls.pace, Pace::Spread { .. } | Pace::UsedUp { .. });
+        gauge!("pixcell_quota_spread").set(flag(slowed));
+    }
     for mapping in &snapshot.mappings {
         let set = |name: &'static str, value: f64| {
             gauge!(name, "mapping" => mapping.name.clone()).set(value);

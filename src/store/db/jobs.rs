@@ -1,11 +1,12 @@
 //! What lanes do with jobs: take the first, begin, record the receipt, postpone, park, release.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError};
 
 use tokio::sync::Notify;
 
 use super::{Result, Store, Waiting, event};
-use crate::config::SpreadsheetRef;
+use crate::config::{MappingName, SpreadsheetRef};
 use crate::placement::SlotAddress;
 use crate::store::envelope::Damage;
 use crate::store::record::{
@@ -33,23 +34,56 @@ impl Store {
             return Ok(None);
         };
         let (queue_entry, key) = entry.map_err(|source| self.failed(source))?;
-        let damaged = |damage| self.damaged("queue", damage);
-        let address = postcard::from_bytes(&key).map_err(|_| damaged(Damage::Content))?;
-        let slot = self
-            .read::<SlotRecord>("slots", &self.0.slots, &key)?
-            .unwrap_or_default();
-        // A writer may have moved the job between the two reads; it has woken the lane as well.
-        let current = queue_key(&address, &slot).is_some_and(|key| queue_entry == key);
-        match slot.job {
-            Some(job) if current => match job.state {
-                JobState::Queued { due } => Ok(Some(Waiting { address, job, due })),
-                _ => Ok(None),
-            },
-            _ => {
-                self.wake(lane);
-                Ok(None)
+        let waiting = self.queued_at(&queue_entry, &key)?;
+        if waiting.is_none() {
+            // Whoever moved it has woken the lane as well; it may have looked too early.
+            self.wake(lane);
+        }
+        Ok(waiting)
+    }
+
+    /// Of each mapping that feeds `lane`, the job that arrived last of those that are due. Reads the whole
+    /// lane.
+    ///
+    /// # Errors
+    /// When sled fails or a record is damaged.
+    pub fn newest(
+        &self,
+        lane: &SpreadsheetRef,
+        is_due: impl Fn(&Waiting) -> bool,
+    ) -> Result<BTreeMap<MappingName, Waiting>> {
+        let mut newest: BTreeMap<MappingName, Waiting> = BTreeMap::new();
+        for entry in self.0.queue.scan_prefix(lane_prefix(lane)) {
+            let (queue_entry, key) = entry.map_err(|source| self.failed(source))?;
+            let Some(waiting) = self.queued_at(&queue_entry, &key)? else {
+                continue;
+            };
+            let mapping = &waiting.job.source.mapping;
+            let later = newest
+                .get(mapping)
+                .is_none_or(|other| waiting.job.arrival > other.job.arrival);
+            if later && is_due(&waiting) {
+                newest.insert(mapping.clone(), waiting);
             }
         }
+        Ok(newest)
+    }
+
+    /// The job of a queue entry; `None` when a writer has moved it since the entry was read.
+    fn queued_at(&self, queue_entry: &[u8], key: &[u8]) -> Result<Option<Waiting>> {
+        let damaged = |damage| self.damaged("queue", damage);
+        let address = postcard::from_bytes(key).map_err(|_| damaged(Damage::Content))?;
+        let slot = self
+            .read::<SlotRecord>("slots", &self.0.slots, key)?
+            .unwrap_or_default();
+        let current = queue_key(&address, &slot).is_some_and(|key| queue_entry == key);
+        Ok(match slot.job.filter(|_| current) {
+            Some(job) => match job.state {
+                JobState::Queued { due } => Some(Waiting { address, job, due }),
+                _ => None,
+            },
+            None => None,
+        })
     }
 
     /// Records that a call for `job` begins, so that a crash in it is known; `false` when a newer
