@@ -201,6 +201,7 @@ impl<'s, 'r, R: Read + Seek> Tiff<'s, 'r, R> {
 
         let (mut strips, mut tiles, mut jpeg) =
             (Extents::default(), Extents::default(), Extents::default());
+        let mut raw = false;
         for _ in 0..count {
             let tag = self.number(2, PART)?;
             let Some(values) = self.entry()? else {
@@ -208,7 +209,7 @@ impl<'s, 'r, R: Read + Seek> Tiff<'s, 'r, R> {
             };
             match tag {
                 // One short number, so it stands in the entry itself and costs no jump.
-                262 if values.count == 1 && values.size <= 4 => self.check_pixels(values)?,
+                262 if values.count == 1 && values.size <= 4 => raw |= self.is_raw(values)?,
                 271 => self.make = self.make.or(Some(values)),
                 // DNGVersion.
                 50706 => {
@@ -226,6 +227,9 @@ impl<'s, 'r, R: Read + Seek> Tiff<'s, 'r, R> {
                 330 | 34665 | 34853 => self.note_directories(values)?,
                 _ => {}
             }
+        }
+        if raw {
+            return Err(self.raw()?);
         }
         let next = self.offset(PART)?;
         for extents in [strips, tiles, jpeg] {
@@ -262,27 +266,25 @@ impl<'s, 'r, R: Read + Seek> Tiff<'s, 'r, R> {
         Ok(Some(Values { at, size, count }))
     }
 
-    /// That the pixels of a directory are a picture; the position stays.
-    fn check_pixels(&mut self, values: Values) -> Walk<()> {
-        const PART: &str = "the values of an entry";
-
+    /// Whether pixels of this kind are what a sensor saw and no picture yet; the position stays.
+    fn is_raw(&mut self, kind: Values) -> Walk<bool> {
         let position = self.source.position();
-        self.source.go_to(values.at)?;
-        let raw = matches!(
-            self.number(values.size, PART)?,
-            COLOUR_FILTER_ARRAY | LINEAR_RAW
-        );
-        if raw {
-            let mut name = "a camera's raw file";
-            if let Some(make) = self.make.filter(|make| make.count >= 8) {
-                self.source.go_to(make.at)?;
-                let make = self.source.array::<8>(PART)?;
-                let known = RAWS.iter().find(|(start, _)| make.starts_with(start));
-                name = known.map_or(name, |(_, name)| name);
-            }
-            return Err(Stop::Verdict(Completeness::Other(name)));
+        self.source.go_to(kind.at)?;
+        let kind = self.number(kind.size, "the values of an entry")?;
+        self.source.go_to(position)?;
+        Ok(matches!(kind, COLOUR_FILTER_ARRAY | LINEAR_RAW))
+    }
+
+    /// The verdict on a camera's raw file, by the camera's maker.
+    fn raw(&mut self) -> Walk<Stop> {
+        let mut name = "a camera's raw file";
+        if let Some(make) = self.make.filter(|make| make.count >= 8) {
+            self.source.go_to(make.at)?;
+            let make = self.source.array::<8>("the values of an entry")?;
+            let known = RAWS.iter().find(|(start, _)| make.starts_with(start));
+            name = known.map_or(name, |(_, name)| name);
         }
-        self.source.go_to(position)
+        Ok(Stop::Verdict(Completeness::Other(name)))
     }
 
     /// Remembers directories to look at; the position stays.
@@ -444,10 +446,14 @@ mod tests {
         b"\0\0\0\0\0\0NIKON CORPORATION\0".to_vec(),
     ]), "Nikon NEF")]
     #[case::sensor_of_an_unknown_maker(of_directories(&[
-        directory(&[(271, 2, 12, 38), RAW], 0),
+        directory(&[RAW, (271, 2, 12, 38)], 0),
         b"Unheard of\0\0".to_vec(),
     ]), "a camera's raw file")]
-    #[case::make_of_two_bytes(with(&[(271, 2, 2, 0x41), RAW]), "a camera's raw file")]
+    #[case::make_of_two_bytes(with(&[RAW, (271, 2, 2, 0x41)]), "a camera's raw file")]
+    #[case::sensor_and_maker_in_one_directory(of_directories(&[
+        directory(&[RAW, (271, 2, 8, 38)], 0),
+        b"PENTAX \0".to_vec(),
+    ]), "Pentax PEF")]
     fn what_a_camera_calls_raw_is_no_picture(#[case] file: Vec<u8>, #[case] name: &str) {
         let verdict = verdict(Format::Tiff, &file);
         let Completeness::Other(told) = verdict else {
