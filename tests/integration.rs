@@ -14,6 +14,7 @@ mod integration {
     mod cli;
     mod codes;
     mod commands;
+    mod corpus;
     mod crash;
     mod faults;
     mod folders;

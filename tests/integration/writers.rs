@@ -9,7 +9,9 @@ use std::time::Instant;
 
 use rstest::rstest;
 
-use crate::support::{DOC, LIMIT, Rig, SHEET, Signal, jpeg, large_jpeg, pause, photo, png};
+use crate::support::{
+    DOC, LIMIT, Rig, SHEET, Signal, installed, jpeg, large_jpeg, pause, photo, png,
+};
 
 /// Waits for a fact of the file system or another program.
 #[track_caller]
@@ -24,16 +26,6 @@ fn wait_for(what: &str, is_so: impl Fn() -> bool) {
 fn kill(child: &Child, signal: Signal) {
     let pid = rustix::process::Pid::from_child(child);
     rustix::process::kill_process(pid, signal).unwrap();
-}
-
-/// Whether the program is there; otherwise that is printed.
-fn installed(program: &str) -> bool {
-    let found = std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default())
-        .any(|folder| folder.join(program).is_file());
-    if !found {
-        println!("skipped: `{program}` is not installed");
-    }
-    found
 }
 
 /// Runs a program to its end and insists on success.

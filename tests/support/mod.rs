@@ -31,3 +31,13 @@ pub const LIMIT: Duration = Duration::from_secs(30);
 pub fn pause() {
     std::thread::park_timeout(Duration::from_millis(20));
 }
+
+/// Whether the program is there; otherwise that is printed.
+pub fn installed(program: &str) -> bool {
+    let found = std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default())
+        .any(|folder| folder.join(program).is_file());
+    if !found {
+        println!("skipped: `{program}` is not installed");
+    }
+    found
+}
