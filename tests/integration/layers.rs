@@ -32,7 +32,7 @@ const ROOMS: [&str; 14] = [
 const SANDBOX: [&str; 4] = ["sandbox", "image", "a1", "blocking"];
 
 /// Crates and the rooms that may name them.
-const CRATES: [(&str, &[&str]); 20] = [
+const CRATES: [(&str, &[&str]); 21] = [
     ("notify", &["watch"]),
     ("walkdir", &["watch"]),
     ("sled", &["store"]),
@@ -51,6 +51,7 @@ const CRATES: [(&str, &[&str]); 20] = [
     // counted leaves the house in one place.
     ("metrics", &["service", "upload", "intake", "feishu"]),
     ("metrics_exporter_prometheus", &["service"]),
+    ("metrics_util", &["service"]),
     ("libsystemd", &["cli"]),
     ("indicatif", &["cli"]),
     ("clap", &["cli"]),

@@ -13,8 +13,8 @@ use rstest::rstest;
 use serde_json::Value;
 
 use crate::support::{
-    Answer, Browser, DOC, LIMIT, Mapping, Plan, Rig, SECRET, SHEET, document, exchange, get, jpeg,
-    png,
+    Answer, Browser, DOC, LIMIT, Mapping, Plan, Rig, SECRET, SHEET, Signal, document, exchange,
+    get, jpeg, png,
 };
 
 fn served(plan: &mut Plan) {
@@ -323,6 +323,28 @@ fn metrics_count_what_happened() {
         "no label names a file:\n{}",
         all.text()
     );
+}
+
+/// An alert on a state of a mapping that is gone would never end.
+#[test]
+fn metrics_forget_a_mapping_that_a_reload_removes() {
+    let mut rig = Rig::with(|plan| {
+        served(plan);
+        plan.mappings.push(Mapping::new("shelf", "shelf", DOC));
+    });
+    rig.start();
+    let shelf = "pixcell_folder_up{mapping=\"shelf\"} 0";
+    rig.wait_page("/metrics", |answer| answer.text().contains(shelf));
+    rig.plan.mappings.pop();
+    rig.write_config();
+    rig.daemon().signal(Signal::HUP);
+    rig.daemon()
+        .wait_line(&["the configuration was read again"]);
+    rig.wait_page("/metrics", |answer| {
+        let text = answer.text();
+        assert!(text.contains("pixcell_build_info{version=\"0."), "{text}");
+        text.contains("pixcell_folder_up{mapping=\"lobby\"} 1") && !text.contains("shelf")
+    });
 }
 
 #[test]

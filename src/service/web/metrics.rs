@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use metrics::{Unit, describe_counter, describe_gauge, describe_histogram, gauge};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use metrics_util::MetricKindMask;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
@@ -19,6 +20,8 @@ const BUCKETS: [f64; 13] = [
 ];
 /// How often samples are folded into their buckets; they would pile up without.
 const UPKEEP: Duration = Duration::from_secs(5);
+/// States are set anew for every answer; one that has not been for so long is of a mapping that is gone.
+const GONE: Duration = Duration::from_secs(1);
 
 /// The process's recorder; made at the first call. Until then counting costs next to nothing.
 pub(super) fn handle() -> PrometheusHandle {
@@ -30,7 +33,8 @@ pub(super) fn handle() -> PrometheusHandle {
             // Refused for an empty list only.
             let builder = builder
                 .set_buckets_for_metric(suffix, &BUCKETS)
-                .unwrap_or_default();
+                .unwrap_or_default()
+                .idle_timeout(MetricKindMask::GAUGE, Some(GONE));
             let recorder = builder.build_recorder();
             let handle = recorder.handle();
             if metrics::set_global_recorder(recorder).is_err() {
@@ -86,6 +90,10 @@ fn describe() {
         "From the file's last change to the recorded receipt, for files that arrive while the daemon runs."
     );
     let gauges = [
+        (
+            "pixcell_build_info",
+            "1; the version with its commit is the label.",
+        ),
         ("pixcell_ready", "1 when the folders have been compared."),
         (
             "pixcell_start_time_seconds",
@@ -136,6 +144,7 @@ fn describe() {
 pub(super) fn observe(snapshot: &Snapshot, routes: &Routes, store_bytes: Option<u64>) {
     let flag = |is_so: bool| f64::from(u8::from(is_so));
     if let Some(daemon) = &snapshot.running {
+        gauge!("pixcell_build_info", "version" => daemon.version.clone()).set(1.0);
         gauge!("pixcell_ready").set(flag(daemon.ready));
         gauge!("pixcell_start_time_seconds").set(daemon.since.0 as f64 / 1000.0);
     }
