@@ -2,7 +2,8 @@
 # Builds the Debian package of the machine's own architecture and prints its path. Needs cargo and cargo-deb
 # (`cargo install cargo-deb --locked`), and dpkg-dev for the list of libraries.
 #
-# The same commit gives the same bytes, if toolchain and path are the same: all times are the commit's.
+# The same commit and toolchain give the same bytes, wherever they lie: all times are the commit's, and paths of
+# this machine are replaced.
 #
 # usage: packaging/build-deb.sh [OPTION OF cargo deb]...     e.g. --maintainer 'Ann <ann@example.org>'
 set -euo pipefail
@@ -18,7 +19,10 @@ fi
 export SOURCE_DATE_EPOCH
 target="${CARGO_TARGET_DIR:-target}"
 
-cargo build --release --locked >&2
+# Messages of a panic name source files: ours, those of crates, and the standard library's, which come with a
+# name of their own.
+remap="--remap-path-prefix=$PWD=/pixcell --remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=/cargo"
+RUSTFLAGS="${RUSTFLAGS:-} $remap" cargo build --release --locked >&2
 
 # cargo-deb reads the assets of target/packaging wherever the target directory is.
 made="$target/packaging"
@@ -28,5 +32,14 @@ pixcell="$target/release/pixcell"
 "$pixcell" completions bash >"$made/pixcell.bash"
 "$pixcell" completions zsh >"$made/_pixcell"
 "$pixcell" completions fish >"$made/pixcell.fish"
+
+# Debian's own list of changes says that there is one of ours.
+version=$(sed -n 's/^version = "\(.*\)"$/\1/p' Cargo.toml | head -n 1)
+maintainer=$(sed -n 's/^maintainer = "\(.*\)"$/\1/p' Cargo.toml)
+{
+    printf 'pixcell (%s-1) unstable; urgency=medium\n\n  * See changelog.gz.\n\n' "$version"
+    printf ' -- %s  %s\n' "$maintainer" "$(LC_ALL=C date -u -R -d "@$SOURCE_DATE_EPOCH")"
+} | gzip -9n >"$made/changelog.Debian.gz"
+gzip -9n <CHANGELOG.md >"$made/changelog.gz"
 
 cargo deb --no-build --locked "$@"

@@ -173,6 +173,19 @@ fn systemd_has_nothing_to_say_against_the_unit(#[case] name: &str) {
     );
 }
 
+/// dpkg runs them with `sh -e`, and a package that cannot be installed or removed is found out late.
+#[rstest]
+#[case("postinst")]
+#[case("prerm")]
+#[case("postrm")]
+fn maintainer_scripts_are_read_by_sh_and_leave_room_for_the_units(#[case] name: &str) {
+    let path = format!("packaging/debian/{name}");
+    assert_eq!(read(&path).matches("\n#DEBHELPER#\n").count(), 1);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+    let checked = Command::new("sh").arg("-n").arg(path).output().unwrap();
+    assert!(checked.status.success(), "{checked:?}");
+}
+
 /// The folder of each file that the package takes from the repository exists; cargo-deb would say so, but
 /// only when a package is built.
 #[test]
