@@ -201,3 +201,77 @@ fn both_readmes_have_the_same_headings_code_and_rows() {
     };
     assert_eq!(links(&english), links(&chinese), "what they link to");
 }
+
+/// The part of a source file before its tests.
+fn without_tests(path: &Path) -> String {
+    let text = fs::read_to_string(path).unwrap();
+    text.split("#[cfg(test)]").next().unwrap().to_owned()
+}
+
+fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            sources(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+}
+
+/// Blanks and code marks differ between a literal and a table's cell.
+fn plain(text: &str) -> String {
+    let text = Regex::new(r"\\\n\s*").unwrap().replace_all(text, "");
+    let text = text.replace(['`', '\\'], "");
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// An operator looks up what a line of the log, or the end of a command, said.
+#[test]
+fn the_handbook_knows_every_message() {
+    const STRING: &str = r#""((?:[^"\\]|\\(?s:.))*)""#;
+    // Arguments in brackets, to a depth of three.
+    let inner = format!(r"(?:[^\x22()]|{STRING}|\((?:[^\x22()]|{STRING}|\([^()]*\))*\))*");
+    let logged = Regex::new(&format!(r"\b(?:info|warn|error)!\(({inner})\)")).unwrap();
+    let errors = Regex::new(&format!(r"#\[error\(\s*({STRING})")).unwrap();
+    let strings = Regex::new(STRING).unwrap();
+    // What is wrong with a value of the configuration stands below its line, with what would be right; the
+    // stand-in's refusals are the API's.
+    let elsewhere = ["config", "placement", "sandbox", "a1.rs", "envelope.rs"];
+    let handbook = plain(&read("docs/operating.md"));
+    let pieces = Regex::new(r"\{[^}]*\}|[;:,()]").unwrap();
+    let (mut checked, mut unknown) = (0, Vec::new());
+    let mut files = Vec::new();
+    sources(&root().join("src"), &mut files);
+    for file in files {
+        let skipped = |part: &str| file.iter().any(|name| name == part);
+        if elsewhere.into_iter().any(skipped) {
+            continue;
+        }
+        let text = without_tests(&file);
+        for told in logged
+            .captures_iter(&text)
+            .chain(errors.captures_iter(&text))
+        {
+            let literals = strings.captures_iter(told.get(1).unwrap().as_str());
+            let literals = literals.map(|found| plain(found.get(1).unwrap().as_str()));
+            let Some(message) = literals.max_by_key(String::len) else {
+                continue;
+            };
+            let parts: Vec<&str> = pieces.split(&message).map(str::trim).collect();
+            let parts: Vec<&str> = parts.into_iter().filter(|part| part.len() >= 6).collect();
+            if !parts.is_empty() {
+                checked += 1;
+                if !parts.iter().any(|part| handbook.contains(part)) {
+                    unknown.push(format!("{}: {message}", file.display()));
+                }
+            }
+        }
+    }
+    assert!(checked > 50, "{checked}");
+    assert!(
+        unknown.is_empty(),
+        "docs/operating.md does not know:\n{}",
+        unknown.join("\n")
+    );
+}
