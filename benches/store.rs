@@ -1,4 +1,5 @@
-//! Question: what does the store add to one picture, from its hash to its receipt on disk?
+//! Question: what does the store add to one picture, from its hash to its receipt on disk, and which part
+//! of that is the call's beginning, which is written through where the cell holds something?
 //!
 //! Beside it: the fsync of a small append in the same folder, which is the floor of a durable receipt.
 //! The folder lies in cargo's target directory, so on a disk; a tmpfs would cost nothing to sync.
@@ -10,109 +11,46 @@
 
 use std::fs::File;
 use std::io::Write;
-use std::path::Path;
 use std::time::Duration;
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use pixcell::config::{MappingName, SheetRef, SpreadsheetRef};
-use pixcell::image::{ContentHash, Format};
-use pixcell::intake::{Offer, decide};
-use pixcell::placement::{RelPath, Slot, SlotAddress};
-use pixcell::store::{
-    self, Arrival, FileKey, FileRecord, Fingerprint, Seen, Store, Target, Timestamp,
-};
+use pixcell::store::{self, Store};
 
-const SLOTS: u32 = 1000;
+mod versions;
 
-/// The `turn`-th version of a picture: where it goes, its file, its content.
-fn version(turn: u64) -> (SlotAddress, FileKey, ContentHash) {
-    let row = turn % u64::from(SLOTS) + 1;
-    let address = SlotAddress {
-        spreadsheet: SpreadsheetRef::Token("Token".parse().expect("a token")),
-        sheet: SheetRef::First,
-        slot: Slot::Cell(format!("B{row}").parse().expect("a cell")),
-    };
-    let key = FileKey {
-        mapping: MappingName::try_from("lobby".to_owned()).expect("a name"),
-        path: RelPath::new(Path::new(&format!("camera-{row}.jpg"))).expect("a path"),
-    };
-    (address, key, ContentHash::of(&turn.to_le_bytes()))
-}
+use versions::{Steps, Versions};
 
-/// What intake and lane do with the store for one picture.
-fn one_picture(store: &Store, turn: u64, durable: bool) {
-    let (address, key, hash) = version(turn);
-    let now = Timestamp::now();
-    let fingerprint = Fingerprint {
-        inode: turn,
-        ..Fingerprint::UNKNOWN
-    };
-    let record = FileRecord {
-        fingerprint,
-        slot: Some(address.clone()),
-        seen: Seen::Image {
-            hash,
-            format: Format::Jpeg,
-        },
-        at: now,
-    };
-    let offer = Offer {
-        id: store.next_id().expect("an id"),
-        hash,
-        format: Format::Jpeg,
-        fingerprint,
-        source: key.clone(),
-        arrival: Arrival {
-            epoch: store.epoch(),
-            tick: turn,
-            mtime: 0,
-            name: Vec::new(),
-        },
-        now,
-        min_interval: Duration::ZERO,
-    };
-    store
-        .take_image(&key, &record, &address, |slot| decide(slot, &offer))
-        .expect("a recorded image");
-    if !durable {
-        return;
-    }
-    let waiting = store
-        .next(&address.spreadsheet)
-        .expect("a queue")
-        .expect("a job");
-    let begun = store.begin(&waiting.address, &waiting.job, now);
-    assert!(begun.expect("a recorded beginning"));
-    let Slot::Cell(cell) = waiting.address.slot else {
-        return;
-    };
-    let target = Target {
-        spreadsheet: "Token".parse().expect("a token"),
-        sheet: "Q7PlXT".parse().expect("a sheet's id"),
-        cell,
-    };
-    store
-        .written(
-            &waiting.address,
-            &waiting.job,
-            &target,
-            Some(turn),
-            now,
-            now,
-        )
-        .expect("a receipt");
-}
+const SLOTS: u64 = 1000;
 
 fn store(criterion: &mut Criterion) {
     let folder = || tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
     let (state, other) = (folder(), folder());
     let store = store::open(state.path()).expect("a store").store;
-    let mut turn = 0;
-    criterion.bench_function("an image, its call begun, its receipt on disk", |bench| {
-        bench.iter(|| {
-            turn += 1;
-            one_picture(&store, turn, true);
+    // One slot after the other, so that there is always one that holds nothing, or everything does.
+    let (mut new, mut known) = (
+        Versions::new("New", 200_000, 0),
+        Versions::new("Known", SLOTS, 0),
+    );
+    let mut whole = |name: &str, versions: &mut Versions, part: fn(Steps) -> Duration| {
+        criterion.bench_function(name, |bench| {
+            bench.iter_custom(|times| (0..times).map(|_| part(versions.send(&store))).sum());
         });
+    };
+    let all = |steps: Steps| steps.taken + steps.begun + steps.received;
+    for _ in 0..SLOTS {
+        known.send(&store);
+    }
+    whole(
+        "a picture for an empty cell, its receipt on disk",
+        &mut new,
+        all,
+    );
+    whole("a picture for a cell that holds one", &mut known, all);
+    whole("of that, its call begun, on disk", &mut known, |steps| {
+        steps.begun
+    });
+    whole("of that, its receipt on disk", &mut known, |steps| {
+        steps.received
     });
     let mut file = File::create(other.path().join("log")).expect("a file");
     criterion.bench_function(
@@ -124,11 +62,13 @@ fn store(criterion: &mut Criterion) {
             });
         },
     );
+    taken(criterion, &store);
+}
+
+fn taken(criterion: &mut Criterion, store: &Store) {
+    let mut versions = Versions::new("Taken", SLOTS, 0);
     criterion.bench_function("an image taken, not yet on disk", |bench| {
-        bench.iter(|| {
-            turn += 1;
-            one_picture(&store, turn, false);
-        });
+        bench.iter(|| versions.take(store));
     });
 }
 

@@ -31,6 +31,7 @@ mod integration {
     mod rows;
     mod secrets;
     mod shutdown;
+    mod soak;
     mod state;
     mod sync;
     mod targets;

@@ -85,6 +85,7 @@ pub async fn serve(
         status: None,
         code: None,
         revision: None,
+        wrote: None,
         started_ms: 0,
         ended_ms: None,
     });
@@ -187,7 +188,11 @@ async fn exchange(
     if let Some(wrong) = wrong_answer(fault, AnswerWhen::BeforeWrite) {
         return wrong.into();
     }
+    let picture = work.picture();
     let done = work.apply(shared, &target);
+    if done.is_ok() {
+        call.note(|record| record.wrote = picture);
+    }
     if let Some(fault) = fault {
         tokio::time::sleep(Duration::from_millis(fault.delay_answer_ms)).await;
         if fault.cut == Some(Cut::AfterWrite) {

@@ -9,6 +9,7 @@ use super::endpoint::Endpoint;
 use super::faults::Faults;
 use super::grid::Documents;
 use super::sheet::{ImageCell, Sheet};
+use crate::image::ContentHash;
 
 /// Finished calls that are remembered; the oldest are forgotten first, the counts stay.
 pub const MAX_CALLS: usize = 1_000;
@@ -85,10 +86,18 @@ pub struct CallRecord {
     pub code: Option<i64>,
     /// The revision that it made or read.
     pub revision: Option<u64>,
+    /// The picture that it put into its cell, whatever its caller was told; in JSON all 64 hex digits.
+    #[serde(rename = "blake3", serialize_with = "hex")]
+    pub wrote: Option<ContentHash>,
     /// When its head had come, in milliseconds since the start.
     pub started_ms: u64,
     /// When it ended, in milliseconds since the start.
     pub ended_ms: Option<u64>,
+}
+
+#[expect(clippy::ref_option, reason = "the form that serde asks for")]
+fn hex<S: Serializer>(hash: &Option<ContentHash>, serializer: S) -> Result<S::Ok, S::Error> {
+    hash.map(|hash| hash.to_hex()).serialize(serializer)
 }
 
 /// How a call ended.

@@ -128,6 +128,14 @@ impl Work {
         })
     }
 
+    /// The hash of the picture that it is to write.
+    pub fn picture(&self) -> Option<ContentHash> {
+        match self {
+            Self::Image(picture) => Some(picture.hash),
+            _ => None,
+        }
+    }
+
     /// Does it.
     ///
     /// # Errors

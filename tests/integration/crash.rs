@@ -1,66 +1,84 @@
 //! Killed at any instant, it loses nothing, and sends at most the calls that were in flight again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use pixcell::sandbox::{DocumentSpec, Endpoint, Fault, SheetSpec};
+use pixcell::image::ContentHash;
+use pixcell::sandbox::{Cell, DocumentSpec, Endpoint, Fault, SheetSpec, State};
 
-use crate::support::{DOC, Mapping, Random, Rig, SHEET, Signal, document, jpeg, png};
+use crate::support::{
+    DOC, Judge, Known, Mapping, Random, Rig, SHEET, Signal, document, jpeg, png, seed,
+    with_comments,
+};
 
 /// How often it is killed; `PIXCELL_TEST_KILLS` says otherwise. The long form has 200.
 const KILLS: u64 = 10;
+/// How long everything that the kills left undone may take.
+const CATCH_UP: Duration = Duration::from_mins(3);
 /// Cells that get one picture each, between two kills.
 const ONCE: u32 = 8;
 /// Cells that are rewritten all the time.
 const BUSY: u64 = 4;
-
-/// `PIXCELL_TEST_SEED`, or another seed every time; printed either way.
-fn seed() -> u64 {
-    let given = std::env::var("PIXCELL_TEST_SEED").ok();
-    let seed = given.map_or_else(Random::any_seed, |text| text.parse().unwrap());
-    println!("seed: run again with PIXCELL_TEST_SEED={seed}");
-    seed
-}
-
-/// The same picture with so many bytes of comments, as a JPEG may hold.
-fn with_comments(jpeg: &[u8], bytes: usize) -> Vec<u8> {
-    let comment = [vec![0xff, 0xfe, 0xff, 0xff], vec![b'.'; 0xfffd]].concat();
-    let (start, rest) = jpeg.split_at(2);
-    [start, &comment.repeat(bytes / comment.len()), rest].concat()
-}
+/// What the judge calls the slots of these cells, and of the files that are given rows.
+const BUSY_SLOT: usize = 100_000;
+const ROW_SLOT: usize = 200_000;
 
 #[test]
 fn kills_at_random_moments_lose_no_picture_and_repeat_only_calls_in_flight() {
     let kills = std::env::var("PIXCELL_TEST_KILLS").map_or(KILLS, |text| text.parse().unwrap());
     let mut random = Random::new(seed());
     let mut rig = Rig::with(|plan| {
-        // The sheet has a row for each picture of the long form.
-        let sheet =
-            SheetSpec::new(SHEET, "Lobby").grid(u32::try_from(kills).unwrap() * ONCE + 200, 20);
-        plan.sandbox.documents = vec![DocumentSpec::new(DOC).sheet(sheet)];
-        plan.sandbox.documents.push(document("DocBusy"));
+        // The sheets have a row for each picture of the long form.
+        let rows = u32::try_from(kills).unwrap() * ONCE + 200;
+        let large = |token| {
+            let sheet = SheetSpec::new(SHEET, "Lobby").grid(rows, 20);
+            DocumentSpec::new(token).sheet(sheet)
+        };
+        plan.sandbox.documents = vec![large(DOC), document("DocBusy"), large("DocRows")];
         plan.mappings.push(Mapping::new("busy", "busy", "DocBusy"));
+        let rule = r#"{ files: "row-*.png", append: { column: B, first_row: 2 } }"#;
+        plan.mappings
+            .push(Mapping::new("rows", "rows", "DocRows").place(rule));
         // So that there is nearly always a call in flight.
         plan.sandbox.latency = Duration::from_millis(10);
+        // A start every second lists sheets more often than 100 times a minute.
+        plan.sandbox.own_limits = false;
     });
-    fs::create_dir(rig.path("busy")).unwrap();
-    let (mut once, mut versions) = (0, 0);
+    for folder in ["busy", "rows"] {
+        fs::create_dir(rig.path(folder)).unwrap();
+    }
+    let (mut once, mut versions, mut row) = (0, 0, 0);
+    let (mut known, mut judge) = (Known::new(), Judge::default());
+    let (mut before_effect, mut before_receipt) = (0, 0);
     let mut newest = BTreeMap::new();
     for kill in 0..kills {
         rig.start_unready();
         for _ in 0..ONCE {
             once += 1;
-            rig.drop_file(format!("B{once}.png"), &png(once));
+            let bytes = png(once);
+            known.insert(ContentHash::of(&bytes), (once as usize, 1));
+            rig.drop_file(format!("B{once}.png"), &bytes);
             versions += 1;
-            let (cell, bytes) = (1 + random.below(BUSY), jpeg(1_000 + versions));
+            let (cell, bytes) = (1 + random.below(BUSY), jpeg(1_000_000 + versions));
+            known.insert(
+                ContentHash::of(&bytes),
+                (BUSY_SLOT + usize::try_from(cell).unwrap(), versions),
+            );
             fs::write(rig.path(format!("busy/C{cell}.jpg")), &bytes).unwrap();
             newest.insert(format!("C{cell}"), bytes);
+        }
+        for _ in 0..2 {
+            row += 1;
+            let bytes = png(2_000_000 + row);
+            known.insert(ContentHash::of(&bytes), (ROW_SLOT + row as usize, 1));
+            fs::write(rig.path(format!("rows/row-{row}.png")), &bytes).unwrap();
         }
         // Every third time a picture that takes a while to hash and to send.
         if kill % 3 == 0 {
             versions += 1;
-            let bytes = with_comments(&jpeg(1_000 + versions), 3_000_000);
+            let bytes = with_comments(&jpeg(1_000_000 + versions), 3_000_000);
+            known.insert(ContentHash::of(&bytes), (BUSY_SLOT + 9, versions));
             fs::write(rig.path("busy/C9.jpg"), &bytes).unwrap();
             newest.insert("C9".to_owned(), bytes);
         }
@@ -70,24 +88,59 @@ fn kills_at_random_moments_lose_no_picture_and_repeat_only_calls_in_flight() {
             rig.daemon().signal(Signal::HUP);
         }
         // A random moment: after so many changes in the sandbox, or so long; while starting, sending
-        // or idle.
+        // or idle. Every other time shortly after an answer, while its receipt is written and flushed.
         let (changes, limit) = (random.below(60), Duration::from_millis(random.below(900)));
         rig.meanwhile(changes, limit);
+        if kill % 2 == 0 {
+            rig.after_an_answer(Duration::from_secs(1));
+            std::thread::park_timeout(Duration::from_micros(random.below(6_000)));
+        }
         // A kill is no damage, and never taken for any.
         assert!(!rig.daemon().has_line(&["the store was lost or damaged"]));
         rig.kill();
+        let met = judge.killed(&rig);
+        before_effect += met.before_effect;
+        before_receipt += met.before_receipt;
+        judge.look(&rig.state(), &known);
     }
     rig.start();
     assert!(!rig.daemon().has_line(&["the store was lost or damaged"]));
-    let all_there = |rig: &Rig| {
-        for row in 1..=once {
-            rig.expect(&format!("B{row}"), &png(row));
-        }
-        for (cell, bytes) in &newest {
-            rig.expect_in("DocBusy", cell, bytes);
-        }
+    // What every cell is to hold in the end; of `append` the files choose no cell, but each has one.
+    let mut expected: BTreeMap<(&str, String), ContentHash> = BTreeMap::new();
+    for row in 1..=once {
+        expected.insert((DOC, format!("B{row}")), ContentHash::of(&png(row)));
+    }
+    for (cell, bytes) in &newest {
+        expected.insert(("DocBusy", cell.clone()), ContentHash::of(bytes));
+    }
+    let rows: BTreeSet<_> = (1..=row)
+        .map(|row| ContentHash::of(&png(2_000_000 + row)))
+        .collect();
+    let all_there = |state: &State| {
+        let images = state.sheet("DocRows", SHEET).unwrap().cells.values();
+        let images: Vec<_> = images
+            .filter_map(|cell| match cell {
+                Cell::Image(image) => Some(image.hash),
+                Cell::Value { .. } => None,
+            })
+            .collect();
+        images.len() == rows.len()
+            && images.into_iter().collect::<BTreeSet<_>>() == rows
+            && expected.iter().all(|((document, cell), hash)| {
+                let image = state.image(document, SHEET, cell);
+                image.is_some_and(|image| image.hash == *hash)
+            })
     };
-    all_there(&rig);
+    let end = Instant::now() + CATCH_UP;
+    loop {
+        let state = rig.state();
+        judge.look(&state, &known);
+        if all_there(&state) {
+            break;
+        }
+        assert!(Instant::now() < end, "not all is there after {CATCH_UP:?}");
+        rig.meanwhile(200, Duration::from_secs(1));
+    }
     rig.fence();
     rig.stop();
     let totals = rig.status()["totals"].clone();
@@ -96,21 +149,20 @@ fn kills_at_random_moments_lose_no_picture_and_repeat_only_calls_in_flight() {
         (&0.into(), &0.into())
     );
     // Still there, after everything that was to be sent has been.
-    all_there(&rig);
-
-    // A sheet's revision counts its writes, the sentinel's among them. Each picture came once, so all
-    // beyond are repeats.
     let state = rig.state();
-    let writes = |document| state.sheet(document, SHEET).unwrap().revision;
-    let repeats = writes(DOC) - 1 - u64::from(once);
+    assert!(all_there(&state));
+    judge.look(&state, &known);
+
+    // Each call in flight at a kill may be repeated once; nothing else was, or the judge had said so.
     println!(
-        "{repeats} of {once} repeated; {} writes for {versions} versions",
-        writes("DocBusy")
+        "{kills} kills met {before_effect} calls before their effect and {before_receipt} before their receipt; \
+         {} writes, {} of them repeated; {once} pictures once, {versions} versions, {row} rows",
+        judge.writes, judge.repeats
     );
-    assert!(repeats <= kills, "{repeats} repeats after {kills} kills");
-    assert!(writes("DocBusy") <= u64::from(versions) + kills);
+    assert!(judge.repeats <= before_receipt, "{} repeats", judge.repeats);
+    assert!(kills < 100 || (before_effect > 0 && before_receipt > 0));
     // And nothing is left to repeat.
-    let calls = state.calls(Endpoint::ValuesImage);
+    let calls = rig.calls(Endpoint::ValuesImage);
     rig.start();
     rig.fence();
     rig.stop();

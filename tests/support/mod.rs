@@ -7,6 +7,7 @@
 pub mod any_bytes;
 mod browser;
 mod http;
+mod judge;
 mod pictures;
 mod plan;
 mod process;
@@ -17,7 +18,8 @@ use std::time::Duration;
 
 pub use browser::Browser;
 pub use http::{Answer, exchange, fetch_token, get};
-pub use pictures::{Random, jpeg, large_jpeg, photo, png};
+pub use judge::{Judge, Known};
+pub use pictures::{Random, jpeg, large_jpeg, photo, png, seed, with_comments};
 pub use plan::{DOC, FOLDER, Mapping, Plan, SECRET, SHEET, document};
 pub use process::Ended;
 pub use rig::{Rig, raw};

@@ -24,6 +24,13 @@ pub fn photo(seed: u32) -> Vec<u8> {
     encode(512, seed, ImageFormat::Jpeg)
 }
 
+/// The same picture with about so many bytes of comments, as a JPEG may hold.
+pub fn with_comments(jpeg: &[u8], bytes: usize) -> Vec<u8> {
+    let comment = [vec![0xff, 0xfe, 0xff, 0xff], vec![b'.'; 0xfffd]].concat();
+    let (start, rest) = jpeg.split_at(2);
+    [start, &comment.repeat(bytes / comment.len()), rest].concat()
+}
+
 fn encode(side: u32, seed: u32, format: ImageFormat) -> Vec<u8> {
     let mut random = Random::new(u64::from(seed));
     let picture = RgbImage::from_fn(side, side, |x, y| {
@@ -42,6 +49,14 @@ fn encode(side: u32, seed: u32, format: ImageFormat) -> Vec<u8> {
     let mut bytes = Cursor::new(Vec::new());
     picture.write_to(&mut bytes, format).unwrap();
     bytes.into_inner()
+}
+
+/// `PIXCELL_TEST_SEED`, or another seed every time; printed either way.
+pub fn seed() -> u64 {
+    let given = std::env::var("PIXCELL_TEST_SEED").ok();
+    let seed = given.map_or_else(Random::any_seed, |text| text.parse().unwrap());
+    println!("seed: run again with PIXCELL_TEST_SEED={seed}");
+    seed
 }
 
 /// Numbers that look random and come again with the same seed (splitmix64).

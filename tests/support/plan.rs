@@ -40,6 +40,8 @@ pub struct Mapping {
     pub sheet: String,
     /// Further lines.
     pub lines: Vec<String>,
+    /// Rules of other kinds as they are written, before those of `rules`.
+    pub places: Vec<String>,
     /// Pattern and cell.
     pub rules: Vec<(String, String)>,
 }
@@ -53,6 +55,7 @@ impl Mapping {
             spreadsheet: spreadsheet.into(),
             sheet: SHEET.into(),
             lines: Vec::new(),
+            places: Vec::new(),
             rules: vec![rule("{cell:[A-Za-z]{1,3}[0-9]+}.{png,jpg,jpeg}", "{cell}")],
         }
     }
@@ -61,6 +64,13 @@ impl Mapping {
     #[must_use]
     pub fn rule(mut self, files: &str, cell: &str) -> Self {
         self.rules.insert(0, rule(files, cell));
+        self
+    }
+
+    /// Adds a rule as it is written, as `{ files: "*.jpg", append: { column: B } }`.
+    #[must_use]
+    pub fn place(mut self, rule: &str) -> Self {
+        self.places.push(rule.into());
         self
     }
 
@@ -134,6 +144,9 @@ impl Plan {
                 writeln!(text, "    {line}").unwrap();
             }
             writeln!(text, "    rules:").unwrap();
+            for rule in &mapping.places {
+                writeln!(text, "      - {rule}").unwrap();
+            }
             for (files, cell) in &mapping.rules {
                 writeln!(text, "      - files: {files:?}\n        cell: {cell:?}").unwrap();
             }

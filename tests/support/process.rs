@@ -161,6 +161,19 @@ impl Process {
         }
     }
 
+    /// Whether systemd was told this, at any time; takes in all that it was told, as systemd would.
+    pub fn was_told(&mut self, what: &str) -> bool {
+        let socket = self.notify.as_ref().expect("started with a notify socket");
+        socket.set_nonblocking(true).unwrap();
+        let mut message = [0; 4096];
+        while let Ok(length) = socket.recv(&mut message) {
+            let text = String::from_utf8_lossy(&message[..length]);
+            self.told.extend(text.lines().map(str::to_owned));
+        }
+        socket.set_nonblocking(false).unwrap();
+        self.told.iter().any(|line| line == what)
+    }
+
     /// Waits until stderr holds a line with all these parts; returns the line.
     #[track_caller]
     pub fn wait_line(&self, parts: &[&str]) -> String {

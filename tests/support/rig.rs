@@ -294,6 +294,14 @@ impl Rig {
         let _ = self.runtime.block_on(self.sandbox().wait_for(over, limit));
     }
 
+    /// Lets the next call be answered, or so much time pass.
+    pub fn after_an_answer(&self, limit: Duration) {
+        let before = self.state().answers(0);
+        let over = |state: &State| state.answers(0) > before;
+        // Too late is no failure: nothing may be left to answer.
+        let _ = self.runtime.block_on(self.sandbox().wait_for(over, limit));
+    }
+
     /// Waits until the cell holds exactly these bytes.
     #[track_caller]
     pub fn expect(&self, cell: &str, bytes: &[u8]) {

@@ -1,0 +1,71 @@
+//! Question: how large is the state of many files, and does it grow while they are rewritten?
+//!
+//! Goal: under 150 MB on disk for 100,000 files, and no more after any number of rounds. Only the store,
+//! with as many lanes as a large installation has; `FILES` and `ROUNDS` in the environment say how many.
+//! Sizes do not depend on the disk: with `TMPDIR` on a tmpfs nothing is waited for.
+
+#![expect(
+    clippy::expect_used,
+    reason = "a benchmark that cannot be set up has to stop"
+)]
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::thread;
+use std::time::Instant;
+
+use pixcell::store;
+
+mod versions;
+
+use versions::Versions;
+
+const LANES: [&str; 10] = [
+    "DocA", "DocB", "DocC", "DocD", "DocE", "DocF", "DocG", "DocH", "DocI", "DocJ",
+];
+
+fn number(name: &str, default: u64) -> u64 {
+    std::env::var(name).map_or(default, |text| text.parse().expect("a number"))
+}
+
+/// Megabytes that a folder takes on its disk.
+fn megabytes(folder: &Path) -> f64 {
+    let blocks: u64 = walkdir::WalkDir::new(folder)
+        .into_iter()
+        .filter_map(|entry| Some(fs::metadata(entry.ok()?.path()).ok()?.blocks()))
+        .sum();
+    f64::from(u32::try_from(blocks / 2).expect("less than four terabytes")) * 1024.0 / 1e6
+}
+
+fn main() {
+    // `cargo test --benches` only wants to know that it runs.
+    if !std::env::args().any(|arg| arg == "--bench") {
+        return;
+    }
+    let (files, rounds) = (number("FILES", 100_000), number("ROUNDS", 5));
+    let state = tempfile::tempdir().expect("a folder");
+    for round in 1..=rounds {
+        let (start, opened) = (Instant::now(), store::open(state.path()).expect("a store"));
+        let (opening, store) = (start.elapsed(), opened.store);
+        let start = Instant::now();
+        thread::scope(|scope| {
+            for lane in LANES {
+                let store = &store;
+                scope.spawn(move || {
+                    let slots = files / LANES.len() as u64;
+                    let mut versions = Versions::new(lane, slots, round * files);
+                    for _ in 0..slots {
+                        versions.send(store);
+                    }
+                });
+            }
+        });
+        let (sending, during) = (start.elapsed(), megabytes(state.path()));
+        drop(store);
+        println!(
+            "round {round}: opened in {opening:.1?}; {files} pictures in {sending:.1?}; {during:.1} MB on disk, {:.1} MB once closed",
+            megabytes(state.path())
+        );
+    }
+}
