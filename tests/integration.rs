@@ -20,6 +20,7 @@ mod integration {
     mod folders;
     mod layers;
     mod malformed;
+    mod memory;
     mod names;
     mod newest;
     mod pace;
