@@ -81,16 +81,19 @@ impl Settle {
     pub fn observe(&mut self, candidate: Candidate, now: Instant) {
         let wait = match candidate.hint {
             Hint::Closed | Hint::Gone => Duration::ZERO,
-            Hint::Touched => candidate.route.mapping.watch.settle,
+            Hint::Touched | Hint::Changed => candidate.route.mapping.watch.settle,
         };
         let Candidate {
-            route, path, tick, ..
+            route,
+            path,
+            tick,
+            hint,
         } = candidate;
         let due = Due {
             route,
             path,
             tick,
-            found: None,
+            found: (hint == Hint::Changed).then_some(Fingerprint::UNKNOWN),
             rest: Rest::Unknown,
             counted: false,
             large: false,
@@ -227,7 +230,8 @@ fn merge(old: Due, new: Due) -> Due {
             large,
             ..old
         },
-        (None, Some(_)) => Due {
+        // Nor does a lane that found the file changed, which has not even seen its times.
+        (None, Some(_)) | (Some(_), Some(Fingerprint::UNKNOWN)) => Due {
             counted,
             large,
             rest: Rest::Unknown,
@@ -477,6 +481,25 @@ mod tests {
         assert!(case.settle.awaits(&name));
         case.done("a");
         assert!(!case.settle.awaits(&name));
+    }
+
+    #[test]
+    fn a_lane_that_finds_a_file_changed_does_not_make_its_arrival_later() {
+        let mut case = Case::new();
+        case.event("older", Hint::Closed, 0);
+        case.found("listed", 60_000, 0);
+        // By now something newer may have come for the same slot.
+        case.event("newer", Hint::Closed, 0);
+        case.event("older", Hint::Changed, 1);
+        case.event("listed", Hint::Changed, 1);
+        let mut order = Vec::new();
+        while let Some((name, tick)) = case.pop(1_000) {
+            case.done(&name);
+            order.push((name, tick));
+        }
+        order.sort_by_key(|(_, tick)| *tick);
+        let ticks = [("older", 1), ("listed", 2), ("newer", 3)];
+        assert_eq!(order, ticks.map(|(name, tick)| (name.to_owned(), tick)));
     }
 
     #[test]

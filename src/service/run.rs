@@ -416,7 +416,7 @@ impl Run {
         let candidate = Candidate {
             route: Arc::clone(route),
             path: key.path,
-            hint: Hint::Touched,
+            hint: Hint::Changed,
             tick: self.ticks.next(),
         };
         if self

@@ -39,6 +39,8 @@ pub enum Hint {
     Touched,
     /// It was removed or renamed away.
     Gone,
+    /// It was found changed when it was to be sent. Says nothing of the time: its own event does.
+    Changed,
 }
 
 /// A file that a listing found.
