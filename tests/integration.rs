@@ -18,6 +18,7 @@ mod integration {
     mod crash;
     mod faults;
     mod folders;
+    mod init;
     mod layers;
     mod malformed;
     mod memory;

@@ -64,6 +64,10 @@ pub enum Command {
     /// Ends with exit code 3 when some files could not be written because of what they are or where
     /// they should go, and with 1 when a document could not be written at all.
     Sync(Sync),
+    /// Write a first configuration, with every key explained
+    ///
+    /// What no flag says is asked for on a terminal. No secret goes into the file.
+    Init(Init),
     /// Check the configuration
     Check(Check),
     /// Show what is written, waiting, parked and rejected
@@ -89,6 +93,34 @@ pub struct Sync {
     /// Print the outcome as JSON
     #[arg(long)]
     pub json: bool,
+}
+
+#[derive(Debug, Clone, clap::Args)]
+pub struct Init {
+    /// The app's id, from the developer console
+    #[arg(long, value_name = "ID")]
+    pub app_id: Option<String>,
+    /// The spreadsheet's address as the browser shows it, or its token
+    #[arg(long, value_name = "URL")]
+    pub spreadsheet: Option<String>,
+    /// The folder to watch
+    #[arg(long, value_name = "DIR")]
+    pub folder: Option<PathBuf>,
+    /// The API's address [default: Lark's for a spreadsheet of Lark, else Feishu's]
+    #[arg(long, value_name = "URL")]
+    pub endpoint: Option<String>,
+    /// The file that will hold the app's secret [default: one beside the configuration]
+    #[arg(long, value_name = "FILE")]
+    pub app_secret_file: Option<String>,
+    /// Name no file: systemd or the environment hands over the secret
+    #[arg(long, conflicts_with = "app_secret_file")]
+    pub no_app_secret_file: bool,
+    /// The file to write [default: that of --config, else pixcell.yaml]
+    #[arg(long, short, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// Replace a file that is there
+    #[arg(long)]
+    pub force: bool,
 }
 
 #[derive(Debug, Clone, clap::Args)]

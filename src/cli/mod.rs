@@ -7,6 +7,7 @@ mod check;
 mod demo;
 mod exit;
 mod history;
+mod init;
 mod journal;
 mod load;
 mod logging;
@@ -47,6 +48,7 @@ pub fn main() -> ExitCode {
     let done = match &args.command {
         Command::Run => run::run(&args.common),
         Command::Sync(sync) => sync::run(&args.common, sync),
+        Command::Init(init) => init::run(&args.common, init),
         Command::Check(check) => check::run(&args.common, check),
         Command::Status(status) => status::run(&args.common, status),
         Command::History(history) => history::run(&args.common, history),

@@ -92,7 +92,7 @@ impl fmt::Display for Problem {
 pub enum ConfigError {
     /// No file was named, and none is in the usual places.
     #[error(
-        "there is no configuration file; looked for {}\nhelp: start from config.example.yaml, or name yours with `--config FILE`",
+        "there is no configuration file; looked for {}\nhelp: `pixcell init` writes one; or name yours with `--config FILE`",
         list(looked)
     )]
     NotFound {

@@ -10,6 +10,7 @@ use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+pub(super) use self::feishu::product;
 use self::mapping::Resolved;
 use super::check::RuleCheck;
 use super::environment::Environment;

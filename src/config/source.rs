@@ -224,6 +224,17 @@ mod tests {
     }
 
     #[test]
+    fn one_in_the_current_folder_that_cannot_be_read_is_told_and_not_passed_over() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir(folder.path().join(LOCAL_FILE)).unwrap();
+        let error = Source::find(None, &env_in(folder.path())).unwrap_err();
+        assert!(
+            matches!(&error, ConfigError::Unreadable { path, .. } if path.ends_with(LOCAL_FILE)),
+            "{error:?}"
+        );
+    }
+
+    #[test]
     fn a_folder_is_no_configuration() {
         let folder = tempfile::tempdir().unwrap();
         let error = Source::read(folder.path()).unwrap_err();

@@ -20,6 +20,7 @@ fn masked(rig: &Rig, text: &str) -> String {
 #[case::top("", "help")]
 #[case::run("run", "help_run")]
 #[case::sync("sync", "help_sync")]
+#[case::init("init", "help_init")]
 #[case::check("check", "help_check")]
 #[case::status("status", "help_status")]
 #[case::demo("demo", "help_demo")]
@@ -312,7 +313,7 @@ fn the_manual_page_names_every_command() {
     let mut rig = Rig::new();
     let page = rig.pixcell(&["man"]).with_code(0).stdout;
     assert!(page.contains(".TH pixcell 1"), "{page}");
-    for command in ["run", "sync", "check", "status", "demo", "sandbox"] {
+    for command in ["run", "sync", "init", "check", "status", "demo", "sandbox"] {
         assert!(page.contains(command), "{command}");
     }
 }

@@ -296,24 +296,26 @@ fn private(value: &Value<'_>, mode: u32, path: &std::path::Path, env: &Environme
     }
 }
 
+/// The product that a host belongs to, and the address of its API.
+pub(in crate::config) fn product(host: &str) -> Option<(&'static str, &'static str)> {
+    let ends = |domain: &str| {
+        host == domain
+            || host
+                .strip_suffix(domain)
+                .is_some_and(|rest| rest.ends_with('.'))
+    };
+    if ends("feishu.cn") {
+        Some(("Feishu", defaults::ENDPOINT))
+    } else if ends("larksuite.com") {
+        Some(("Lark", "https://open.larksuite.com"))
+    } else {
+        None
+    }
+}
+
 /// Feishu and Lark are two products with separate accounts: an app of one sees no document of the
 /// other.
 pub(super) fn one_product(notes: &Notes<'_>, endpoint: &Url, mappings: &[Resolved]) {
-    let product = |host: &str| {
-        let ends = |domain: &str| {
-            host == domain
-                || host
-                    .strip_suffix(domain)
-                    .is_some_and(|rest| rest.ends_with('.'))
-        };
-        if ends("feishu.cn") {
-            Some(("Feishu", defaults::ENDPOINT))
-        } else if ends("larksuite.com") {
-            Some(("Lark", "https://open.larksuite.com"))
-        } else {
-            None
-        }
-    };
     let Some((ours, _)) = endpoint.host_str().and_then(product) else {
         return;
     };

@@ -1,6 +1,8 @@
 //! The example file: it is right, it shows every key, and what it shows as a default is one.
 
 use super::*;
+use proptest::prelude::*;
+use std::path::PathBuf;
 
 const EXAMPLE: &str = include_str!("../../../config.example.yaml");
 
@@ -68,10 +70,38 @@ fn every_key_that_the_example_leaves_out_would_be_taken() {
         .iter()
         .map(|problem| problem.key.to_string())
         .collect();
-    // These two name files, which are not there; nothing else may be wrong.
+    // These name files, which are not there; nothing else may be wrong.
     assert_eq!(
         keys,
-        ["feishu.user_token_file", "feishu.ca_file"],
+        [
+            "feishu.user_token_file",
+            "feishu.ca_file",
+            "status.token_file"
+        ],
         "{error}"
     );
+}
+
+proptest! {
+    // Each case reads the whole example.
+    #![proptest_config(ProptestConfig::with_cases(64))]
+    #[test]
+    fn a_folder_filled_into_the_example_is_read_as_it_is_called(
+        parts in prop::collection::vec("[^/\0]{1,12}|[\"'\\\\:#{}\t\n\u{85}\u{2028}\u{feff}é%&*!|> -]{1,8}|null|~", 1..4)
+    ) {
+        // The folder above could hold the state, which is refused.
+        prop_assume!(parts.iter().all(|part| part != ".."));
+        let folder = format!("/srv/{}", parts.join("/"));
+        let starter = Starter {
+            endpoint: "https://open.feishu.cn".into(),
+            app_id: "cli_mine".into(),
+            app_secret_file: None,
+            name: "lobby".into(),
+            folder: folder.clone(),
+            spreadsheet: "ShtMine".into(),
+        };
+        let read = parsed(&starter.text()).config.mappings[0].folder.clone();
+        // Separators that change nothing are taken out.
+        prop_assert_eq!(read, folder.parse::<PathBuf>().unwrap().components().collect::<PathBuf>());
+    }
 }

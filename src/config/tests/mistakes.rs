@@ -324,6 +324,10 @@ fn places_that_are_not_right_are_named_with_what_would_be() {
         ("no row", "B2", "B"),
         ("a column too far", "B2", "SFA1"),
         ("a row zero", "B2", "B0"),
+        ("a row zero in small letters", "B2", "a0"),
+        ("row and column the wrong way round", "B2", "2B"),
+        ("a cell with its sheet", "B2", "Lobby!B2"),
+        ("a cell as formulas pin it", "B2", "$B$2"),
         ("a brace not closed in files", "poster.png", "{cell.png"),
         (
             "a brace not closed in ignore",
