@@ -25,6 +25,7 @@ mod integration {
     mod names;
     mod newest;
     mod pace;
+    mod plan;
     mod power;
     mod refused;
     mod reload;

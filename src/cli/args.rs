@@ -70,6 +70,13 @@ pub enum Command {
     Init(Init),
     /// Check the configuration
     Check(Check),
+    /// Show what `sync` would write and why, without a call
+    ///
+    /// Lists every file with its rule, its slot and what would become of it, and counts the calls:
+    /// writes, reads of documents and rows, and one for a token. It assumes that nothing fails, that no
+    /// row has moved and that no sheet is full. Files that pixcell has not seen are read to know their
+    /// content.
+    Plan(Plan),
     /// Show what is written, waiting, parked and rejected
     Status(Status),
     /// Show what was written when, with revisions; the newest first
@@ -128,6 +135,13 @@ pub struct Check {
     /// Also ask the API: credentials, documents, sheets, grids, merged cells, sheets with two names
     #[arg(long)]
     pub online: bool,
+}
+
+#[derive(Debug, Clone, clap::Args)]
+pub struct Plan {
+    /// Print the plan as JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[derive(Debug, Clone, clap::Args)]

@@ -14,6 +14,7 @@ mod logging;
 mod output;
 mod packaging;
 mod pictures;
+mod plan;
 mod rescan;
 mod retry;
 mod run;
@@ -50,6 +51,7 @@ pub fn main() -> ExitCode {
         Command::Sync(sync) => sync::run(&args.common, sync),
         Command::Init(init) => init::run(&args.common, init),
         Command::Check(check) => check::run(&args.common, check),
+        Command::Plan(plan) => plan::run(&args.common, plan),
         Command::Status(status) => status::run(&args.common, status),
         Command::History(history) => history::run(&args.common, history),
         Command::Retry(retry) => retry::run(&args.common, retry),

@@ -74,9 +74,14 @@ impl Ignore {
         self.sources.get(first).map(String::as_str)
     }
 
-    /// Whether everything below the folder is ignored, now and whatever it is called.
-    pub(super) fn takes_all_below(&self, folder: &RelPath) -> bool {
-        self.full_folders.is_match(Decoded::new(folder).text())
+    /// The first pattern that ignores everything below the folder, now and whatever it is called.
+    pub(super) fn takes_all_below(&self, folder: &RelPath) -> Option<&str> {
+        let folder = Decoded::new(folder);
+        if !self.full_folders.is_match(folder.text()) {
+            return None;
+        }
+        let first = self.full_folders.matches(folder.text()).iter().next()?;
+        self.sources.get(first).map(String::as_str)
     }
 }
 
@@ -168,7 +173,10 @@ mod tests {
         #[case] folder: &str,
         #[case] left_out: bool,
     ) {
-        assert_eq!(ignore(&[pattern]).takes_all_below(&path(folder)), left_out);
+        assert_eq!(
+            ignore(&[pattern]).takes_all_below(&path(folder)).is_some(),
+            left_out
+        );
     }
 
     #[test]
@@ -199,7 +207,7 @@ mod tests {
             // A part `.` vanishes from a path, and the file may then not be below the folder.
             let below = file.as_bytes().strip_prefix(folder.as_bytes());
             let is_below = below.is_some_and(|rest| rest.starts_with(b"/"));
-            if is_below && ignore.takes_all_below(&folder) {
+            if is_below && ignore.takes_all_below(&folder).is_some() {
                 prop_assert!(ignore.pattern_for(&Decoded::new(&file)).is_some());
             }
         }

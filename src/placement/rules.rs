@@ -202,9 +202,9 @@ impl RuleSet {
         }
     }
 
-    /// Whether a scan may leave the folder out: every path below it would be
-    /// [`Placement::Ignored`]. The answer `false` promises nothing.
-    pub fn ignores_folder(&self, folder: &RelPath) -> bool {
+    /// The pattern for which a scan may leave the folder out: every path below it would be
+    /// [`Placement::Ignored`]. The answer `None` promises nothing.
+    pub fn folder_ignored_by(&self, folder: &RelPath) -> Option<&str> {
         self.ignore.takes_all_below(folder)
     }
 
@@ -630,9 +630,9 @@ mod tests {
     #[test]
     fn an_ignored_folder_is_left_out_and_others_are_not() {
         let rules = documented();
-        assert!(rules.ignores_folder(&path("drafts")));
-        assert!(rules.ignores_folder(&path("a/.git")));
-        assert!(!rules.ignores_folder(&path("products")));
+        assert!(rules.folder_ignored_by(&path("drafts")).is_some());
+        assert!(rules.folder_ignored_by(&path("a/.git")).is_some());
+        assert!(rules.folder_ignored_by(&path("products")).is_none());
     }
 
     #[test]

@@ -21,6 +21,7 @@ use tracing::{debug, warn};
 const QUESTION_MOST: u64 = 64 * 1024;
 const CALLERS_MOST: usize = 8;
 const PATIENCE: Duration = Duration::from_secs(10);
+const LONG_PATIENCE: Duration = Duration::from_mins(10);
 /// Before the next caller is taken when one could not be.
 const AFTER_FAILURE: Duration = Duration::from_secs(1);
 
@@ -44,6 +45,18 @@ pub enum Ask {
     },
     /// All folders are compared now; the answer is how many.
     Rescan,
+    /// A [`super::Plan`].
+    Plan,
+}
+
+impl Ask {
+    /// Time for the answer. A plan lists all folders.
+    fn patience(&self) -> Duration {
+        match self {
+            Self::Plan => LONG_PATIENCE,
+            _ => PATIENCE,
+        }
+    }
 }
 
 /// The socket of the daemon that uses `state_dir`.
@@ -58,7 +71,7 @@ pub fn socket_path(state_dir: &Path) -> PathBuf {
 pub fn ask<T: DeserializeOwned>(state_dir: &Path, ask: &Ask) -> io::Result<T> {
     use std::io::{Read, Write};
     let mut stream = std::os::unix::net::UnixStream::connect(socket_path(state_dir))?;
-    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_read_timeout(Some(ask.patience()))?;
     stream.set_write_timeout(Some(PATIENCE))?;
     let mut question = serde_json::to_vec(ask)?;
     question.push(b'\n');
@@ -110,7 +123,7 @@ pub async fn serve<F>(
         let answer = Arc::clone(&answer);
         // Bounded by its seat and its time limit; its failure is the caller's alone.
         tokio::spawn(async move {
-            if let Ok(Err(error)) = timeout(PATIENCE, converse(stream, &*answer)).await {
+            if let Err(error) = converse(stream, &*answer).await {
                 debug!("control socket: {error}");
             }
             drop(seat);
@@ -124,12 +137,15 @@ where
 {
     let (read, mut write) = stream.split();
     let mut question = String::new();
-    BufReader::new(read.take(QUESTION_MOST))
-        .read_line(&mut question)
-        .await?;
-    let ask = serde_json::from_str(&question)?;
-    if let Some(told) = answer(ask).await {
-        write.write_all(&serde_json::to_vec(&told)?).await?;
-    }
-    write.shutdown().await
+    let mut read = BufReader::new(read.take(QUESTION_MOST));
+    timeout(PATIENCE, read.read_line(&mut question)).await??;
+    let ask: Ask = serde_json::from_str(&question)?;
+    let told = timeout(ask.patience(), answer(ask)).await?;
+    let give = async {
+        if let Some(told) = told {
+            write.write_all(&serde_json::to_vec(&told)?).await?;
+        }
+        write.shutdown().await
+    };
+    timeout(PATIENCE, give).await?
 }

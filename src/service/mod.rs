@@ -3,6 +3,7 @@
 
 mod control;
 mod daemon;
+mod plan;
 mod ready;
 mod run;
 mod select;
@@ -13,6 +14,7 @@ mod web;
 
 pub use control::{Ask, ask, socket_path};
 pub use daemon::{DaemonError, Ended, Mode, Outcome, Parts, Setup, run};
+pub use plan::{MappingPlan, Plan, PlanTotals, PlannedFile, Verdict, plan};
 pub use select::{HistoryLine, What, history, retry};
 pub use signals::{Intent, intents};
 pub use status::{LaneStatus, MappingStatus, ParkedJob, RefusedFile, Running, Snapshot, gather};

@@ -4,7 +4,6 @@
 //! [`LAST_CALLS`] (for a reload: their own time). A second wish to stop ends it at once.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -18,13 +17,14 @@ use tracing::{error, info, warn};
 
 use super::control::{self, Ask};
 use super::daemon::{DaemonError, Ended, Lasting, Mode, Next, Parts, Setup};
+use super::plan::plan;
 use super::ready;
 use super::select::{history, retry};
 use super::signals::Intent;
 use super::status::{Asking, LaneStatus, Running, Snapshot, gather};
 use super::supervisor::{Fault, Supervisor};
 use super::web;
-use crate::config::{MappingName, SpreadsheetRef, Status};
+use crate::config::{Config, ImageEncoding, MappingName, SpreadsheetRef, Status};
 use crate::feishu::Meter;
 use crate::intake::{self, Digested, Intake};
 use crate::placement::{Route, Routes};
@@ -188,7 +188,7 @@ impl Run {
             live: Arc::new(live),
             compared,
         };
-        run.start_control(&setup.config.state_dir);
+        run.start_control(&setup.config);
         run.start_web(&setup.config.status, events);
         run
     }
@@ -216,13 +216,14 @@ impl Run {
     /// What the control socket answers; `None` when the store failed, which the log tells.
     fn answering(
         &self,
+        encoding: ImageEncoding,
     ) -> impl Fn(Ask) -> Pin<Box<dyn Future<Output = Option<Value>> + Send>> + Send + Sync + 'static
     {
         let (asking, store, live) = (self.asking(), self.store.clone(), Arc::clone(&self.live));
-        let rescan = self.rescan.clone();
+        let (rescan, routes) = (self.rescan.clone(), self.routes.clone());
         move |ask| {
             let (asked, store, live) = (asking(), store.clone(), Arc::clone(&live));
-            let rescan = rescan.clone();
+            let (rescan, routes) = (rescan.clone(), routes.clone());
             Box::pin(async move {
                 let told = match ask {
                     Ask::Status => return serde_json::to_value(asked.await?).ok(),
@@ -246,6 +247,13 @@ impl Run {
                         }
                         Ok(Some(Value::from(rescan.len())))
                     }
+                    Ask::Plan => {
+                        let plan = move |store: &Store| plan(Some(store), &routes, encoding);
+                        store
+                            .call(plan)
+                            .await
+                            .map(|plan| serde_json::to_value(plan).ok())
+                    }
                 };
                 told.inspect_err(|error| warn!("control socket: {error}"))
                     .ok()?
@@ -253,10 +261,10 @@ impl Run {
         }
     }
 
-    fn start_control(&mut self, state_dir: &Path) {
-        match control::listen(state_dir) {
+    fn start_control(&mut self, config: &Config) {
+        match control::listen(&config.state_dir) {
             Ok(listener) => {
-                let answer = self.answering();
+                let answer = self.answering(config.feishu.image_encoding);
                 let stop = self.stop.clone();
                 self.tasks.spawn::<Fault>("the control socket", async move {
                     control::serve(listener, answer, stop).await;
@@ -266,7 +274,7 @@ impl Run {
             // The pictures matter more than the questions about them.
             Err(error) => warn!(
                 "no control socket in {}: {error}; `pixcell status` has no answer while this runs",
-                state_dir.display()
+                config.state_dir.display()
             ),
         }
     }

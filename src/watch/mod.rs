@@ -11,5 +11,5 @@ mod task;
 
 pub use candidate::{Candidate, Finding, Found, Hint, Ticks};
 pub use folder::FolderState;
-pub use scan::walk;
+pub use scan::{survey, walk};
 pub use task::{Watched, run};

@@ -19,7 +19,17 @@ const DEEPEST: usize = 64;
 pub fn walk(
     route: &Route,
     below: Option<&RelPath>,
+    hand_over: impl FnMut(Vec<Found>) -> bool,
+) -> bool {
+    survey(route, below, hand_over, |_, _| ())
+}
+
+/// The same, and tells of each folder that is not entered, with the pattern that ignores all of it.
+pub fn survey(
+    route: &Route,
+    below: Option<&RelPath>,
     mut hand_over: impl FnMut(Vec<Found>) -> bool,
+    mut left_out: impl FnMut(&RelPath, &str),
 ) -> bool {
     let folder = &route.mapping.folder;
     let top = below.map_or_else(|| folder.clone(), |below| folder.join(below.as_path()));
@@ -36,8 +46,13 @@ pub fn walk(
         .max_depth(depth)
         .into_iter()
         .filter_entry(|entry| {
-            !entry.file_type().is_dir()
-                || relative(entry.path()).is_none_or(|path| !route.rules.ignores_folder(&path))
+            let Some(path) = relative(entry.path()).filter(|_| entry.file_type().is_dir()) else {
+                return true;
+            };
+            let ignored = route.rules.folder_ignored_by(&path);
+            ignored
+                .inspect(|pattern| left_out(&path, pattern))
+                .is_none()
         });
     let mut batch = Vec::with_capacity(BATCH);
     let mut whole = true;

@@ -22,6 +22,7 @@ fn masked(rig: &Rig, text: &str) -> String {
 #[case::sync("sync", "help_sync")]
 #[case::init("init", "help_init")]
 #[case::check("check", "help_check")]
+#[case::plan("plan", "help_plan")]
 #[case::status("status", "help_status")]
 #[case::demo("demo", "help_demo")]
 #[case::sandbox("sandbox", "help_sandbox")]

@@ -13,7 +13,7 @@ use crate::support::{FOLDER, Rig, SHEET, jpeg, png};
 const DOC: &str = "Iow7sNNEphp3WbtnbCscPqabcef";
 
 /// A rig that runs an example: its folder, the sandbox and the rig's secret in place of the named ones.
-fn example(name: &str, title: &str) -> Rig {
+pub(super) fn example(name: &str, title: &str) -> Rig {
     let rig = Rig::with(|plan| {
         let sheet = SheetSpec::new(SHEET, title).grid(20, 6);
         plan.sandbox.documents = vec![DocumentSpec::new(DOC).sheet(sheet)];
@@ -52,7 +52,7 @@ fn say(rig: &Rig, cell: &str, text: &str) {
     edit(rig, |sheet| sheet.cells.insert(at, Cell::Value { value }));
 }
 
-fn articles(rig: &Rig) {
+pub(super) fn articles(rig: &Rig) {
     fs::create_dir(rig.file("articles")).unwrap();
     for (row, key) in [(2, "C-3"), (3, "007"), (4, "Ａ－1 "), (5, "7")] {
         say(rig, &format!("A{row}"), key);

@@ -1,0 +1,465 @@
+//! What a pass over everything would send, and why, without a call and without a change: the listing,
+//! the look and the decision are those of the daemon, on copies of the slots' records. Blocks.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, SystemTime};
+
+use serde::{Deserialize, Serialize};
+
+use crate::a1::Column;
+use crate::config::{ImageEncoding, SheetRef, SpreadsheetRef};
+use crate::feishu::encoded_length;
+use crate::image::{ContentHash, Format};
+use crate::intake::{Looked, Offer, Rest, decide, look};
+use crate::placement::{Placement, Route, Routes, Slot, SlotAddress};
+use crate::store::{
+    Arrival, FileKey, Fingerprint, JobState, Seen, SlotRecord, Store, StoreError, Timestamp,
+    Verdict as Refusal,
+};
+use crate::watch::{Found, survey};
+
+/// What a pass would do with every file.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Plan {
+    /// In the order of the configuration.
+    pub mappings: Vec<MappingPlan>,
+    /// Over all mappings.
+    pub totals: PlanTotals,
+}
+
+/// One mapping's files.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct MappingPlan {
+    /// Its name.
+    pub name: String,
+    /// Its folder.
+    pub folder: String,
+    /// The document.
+    pub spreadsheet: String,
+    /// The sheet.
+    pub sheet: String,
+    /// What could not be listed, and why; its files are missing below.
+    pub unlisted: Option<String>,
+    /// In the order of their paths.
+    pub files: Vec<PlannedFile>,
+}
+
+/// One file, or one folder that is ignored with all that lies in it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PlannedFile {
+    /// The path below the folder; a folder's ends in `/`.
+    pub file: String,
+    /// The rule that takes it, counted from 0 as in `rules[0]`.
+    pub rule: Option<usize>,
+    /// The slot that the rule names.
+    pub slot: Option<String>,
+    /// The sheet's id and the cell, when the slot was written before.
+    pub cell: Option<String>,
+    /// Length in bytes.
+    pub bytes: Option<u64>,
+    /// What a pass would do with it.
+    pub verdict: Verdict,
+    /// Why.
+    pub why: String,
+}
+
+/// What a pass would do with a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Verdict {
+    /// Send it.
+    Write,
+    /// Nothing: its cell holds it.
+    Same,
+    /// Nothing: a newer file is for the same slot.
+    Older,
+    /// Nothing yet: it is not complete, not readable, or still being written.
+    Waiting,
+    /// Nothing before a person or a change releases it.
+    Parked,
+    /// Nothing: the API takes no such file, or its name gives no place.
+    Rejected,
+    /// Nothing: a pattern ignores it, or no rule takes it.
+    Ignored,
+}
+
+/// Counts, and what a pass would cost when nothing fails.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlanTotals {
+    /// Files by verdict.
+    pub files: BTreeMap<Verdict, u64>,
+    /// Calls that write a picture.
+    pub writes: u64,
+    /// Calls that ask for a document, its sheets and its rows.
+    pub reads: u64,
+    /// Calls for an access token.
+    pub tokens: u64,
+    /// Of the pictures to be sent.
+    pub picture_bytes: u64,
+    /// Of the bodies that carry them.
+    pub body_bytes: u64,
+}
+
+impl PlanTotals {
+    /// All calls.
+    pub fn calls(&self) -> u64 {
+        self.writes + self.reads + self.tokens
+    }
+}
+
+/// Plans a pass. `store` is what is known; `None`: nothing is.
+///
+/// # Errors
+/// When the store fails.
+pub fn plan(
+    store: Option<&Store>,
+    routes: &Routes,
+    encoding: ImageEncoding,
+) -> Result<Plan, StoreError> {
+    let mut planning = Planning {
+        store,
+        now: Timestamp::now(),
+        slots: BTreeMap::new(),
+    };
+    let mut mappings = Vec::new();
+    for route in routes.iter() {
+        mappings.push(planning.survey(route)?);
+    }
+    let mut reads = Reads::default();
+    let mut totals = PlanTotals::default();
+    let mut planned = Vec::new();
+    for (mut mapping, files) in mappings {
+        for file in files {
+            let file = planning.judge(file, &mut reads)?;
+            *totals.files.entry(file.verdict).or_default() += 1;
+            if file.verdict == Verdict::Write {
+                let bytes = file.bytes.unwrap_or(0);
+                totals.writes += 1;
+                totals.picture_bytes += bytes;
+                totals.body_bytes += match encoding {
+                    ImageEncoding::Base64 => encoded_length(bytes),
+                    // Three digits and a comma for most bytes: measured at 3.57 over photographs.
+                    ImageEncoding::Array => bytes.saturating_mul(357) / 100,
+                };
+            }
+            mapping.files.push(file);
+        }
+        mapping.files.sort_by(|a, b| a.file.cmp(&b.file));
+        planned.push(mapping);
+    }
+    totals.reads = reads.count();
+    totals.tokens = u64::from(totals.calls() > 0);
+    Ok(Plan {
+        mappings: planned,
+        totals,
+    })
+}
+
+/// What is learnt while files are gone through.
+struct Planning<'a> {
+    store: Option<&'a Store>,
+    now: Timestamp,
+    /// Slots as a pass would leave them before it sends.
+    slots: BTreeMap<SlotAddress, SlotRecord>,
+}
+
+/// A file before the newest of each slot is known.
+struct Judged {
+    key: FileKey,
+    file: PlannedFile,
+    /// The slot and the content, when it is a whole picture with a place.
+    picture: Option<(SlotAddress, ContentHash)>,
+}
+
+impl Planning<'_> {
+    fn survey(&mut self, route: &Route) -> Result<(MappingPlan, Vec<Judged>), StoreError> {
+        let mapping = &route.mapping;
+        let (mut listed, mut files) = (Vec::new(), Vec::new());
+        let mut plan = MappingPlan {
+            name: mapping.name.to_string(),
+            folder: mapping.folder.display().to_string(),
+            spreadsheet: mapping.spreadsheet.to_string(),
+            sheet: mapping.sheet.to_string(),
+            unlisted: None,
+            files: Vec::new(),
+        };
+        if let Err(error) = std::fs::read_dir(&mapping.folder) {
+            plan.unlisted = Some(error.to_string());
+            return Ok((plan, files));
+        }
+        let whole = survey(
+            route,
+            None,
+            |batch| {
+                listed.extend(batch);
+                true
+            },
+            |folder, pattern| {
+                plan.files.push(PlannedFile {
+                    file: format!("{folder}/"),
+                    rule: None,
+                    slot: None,
+                    cell: None,
+                    bytes: None,
+                    verdict: Verdict::Ignored,
+                    why: format!("by `{pattern}`"),
+                });
+            },
+        );
+        if !whole {
+            plan.unlisted = Some("a folder in it could not be listed".into());
+        }
+        for found in listed {
+            files.push(self.look(route, found)?);
+        }
+        Ok((plan, files))
+    }
+
+    fn look(&mut self, route: &Route, found: Found) -> Result<Judged, StoreError> {
+        let Found { path, fingerprint } = found;
+        let mut judged = Judged {
+            file: PlannedFile {
+                file: path.to_string(),
+                rule: None,
+                slot: None,
+                cell: None,
+                bytes: Some(fingerprint.size),
+                verdict: Verdict::Ignored,
+                why: String::new(),
+            },
+            key: FileKey {
+                mapping: route.mapping.name.clone(),
+                path,
+            },
+            picture: None,
+        };
+        let file = &mut judged.file;
+        let address = match route.rules.place(&judged.key.path) {
+            Placement::Ignored { pattern } => {
+                file.why = format!("by `{pattern}`");
+                return Ok(judged);
+            }
+            Placement::NoRule => {
+                file.why = "no rule takes it".into();
+                return Ok(judged);
+            }
+            Placement::Unplaceable { rule, reason } => {
+                file.rule = Some(rule);
+                (file.verdict, file.why) = (Verdict::Rejected, reason);
+                return Ok(judged);
+            }
+            Placement::Slot { rule, slot } => {
+                file.rule = Some(rule);
+                file.slot = Some(slot.slot.to_string());
+                slot
+            }
+        };
+        let known = self
+            .store
+            .map(|store| store.file(&judged.key))
+            .transpose()?;
+        let known = known.flatten().filter(|known| {
+            known.fingerprint == fingerprint && known.slot.as_ref() == Some(&address)
+        });
+        self.slot(&address)?;
+        match known.map(|known| known.seen) {
+            Some(Seen::Image { hash, .. }) => judged.picture = Some((address, hash)),
+            Some(Seen::Refused { verdict, reason }) => {
+                let verdict = match verdict {
+                    Refusal::Rejected => Verdict::Rejected,
+                    Refusal::Held => Verdict::Waiting,
+                };
+                (file.verdict, file.why) = (verdict, reason);
+            }
+            None => self.look_inside(route, &mut judged, fingerprint, address)?,
+        }
+        Ok(judged)
+    }
+
+    /// What the daemon would find in a file that it does not know.
+    fn look_inside(
+        &mut self,
+        route: &Route,
+        judged: &mut Judged,
+        fingerprint: Fingerprint,
+        address: SlotAddress,
+    ) -> Result<(), StoreError> {
+        let mapping = &route.mapping;
+        let settled = age(fingerprint) >= mapping.watch.settle;
+        let rest = if settled {
+            Rest::QuietAs(fingerprint)
+        } else {
+            Rest::Unknown
+        };
+        let file = &mut judged.file;
+        let looked = look(&mapping.folder, &judged.key.path, mapping.max_bytes, rest);
+        (file.verdict, file.why) = match looked {
+            Looked::Image {
+                hash,
+                format,
+                fingerprint,
+            } => {
+                self.offer(&judged.key, &address, fingerprint, hash, format)?;
+                judged.picture = Some((address, hash));
+                return Ok(());
+            }
+            Looked::Rejected { reason, .. } => (Verdict::Rejected, reason),
+            Looked::Held { reason, .. } | Looked::Unreadable(reason) => (Verdict::Waiting, reason),
+            Looked::Unsettled(_) => (
+                Verdict::Waiting,
+                "its end cannot be told; it is sent once it has not changed for `settle`".into(),
+            ),
+            Looked::Changed => (Verdict::Waiting, "it is being written".into()),
+            Looked::Gone => (Verdict::Waiting, "it went away".into()),
+            Looked::NoFile => (Verdict::Ignored, "it is no regular file".into()),
+        };
+        // A picture of it that still waits would not be sent.
+        if let Some(slot) = self.slots.get_mut(&address) {
+            slot.job.take_if(|job| job.source == judged.key);
+        }
+        Ok(())
+    }
+
+    fn offer(
+        &mut self,
+        source: &FileKey,
+        address: &SlotAddress,
+        fingerprint: Fingerprint,
+        hash: ContentHash,
+        format: Format,
+    ) -> Result<(), StoreError> {
+        let now = self.now;
+        let arrival = Arrival {
+            // After all that any run has seen, and as one listing: the latest change is the newest, then the
+            // greatest name.
+            epoch: u64::MAX,
+            tick: 0,
+            mtime: fingerprint.mtime,
+            name: source.path.as_bytes().to_vec(),
+        };
+        let offer = Offer {
+            // Distinct from all real ones; which, matters to no decision.
+            id: u64::MAX,
+            hash,
+            format,
+            fingerprint,
+            source: source.clone(),
+            arrival,
+            now,
+            min_interval: Duration::ZERO,
+        };
+        decide(self.slot(address)?, &offer);
+        Ok(())
+    }
+
+    fn slot(&mut self, address: &SlotAddress) -> Result<&mut SlotRecord, StoreError> {
+        if !self.slots.contains_key(address) {
+            let known = self.store.map(|store| store.slot(address)).transpose()?;
+            self.slots
+                .insert(address.clone(), known.unwrap_or_default());
+        }
+        // Inserted above, so that this inserts nothing.
+        Ok(self.slots.entry(address.clone()).or_default())
+    }
+
+    /// The verdict, now that the newest of each slot is known.
+    fn judge(&mut self, judged: Judged, reads: &mut Reads) -> Result<PlannedFile, StoreError> {
+        let Judged {
+            key,
+            mut file,
+            picture,
+        } = judged;
+        let Some((address, hash)) = picture else {
+            return Ok(file);
+        };
+        let slot = self.slot(&address)?;
+        file.cell = slot.ledger.as_ref().map(|ledger| ledger.target.to_string());
+        (file.verdict, file.why) = match &slot.job {
+            Some(job) if job.source == key => match &job.state {
+                JobState::Parked(parked) => (Verdict::Parked, parked.reason.clone()),
+                JobState::Queued { .. } | JobState::Stale => {
+                    let why = match (&slot.ledger, &slot.intent) {
+                        (Some(ledger), Some(_)) if ledger.hash == hash => {
+                            "again: whether the last call arrived is not known"
+                        }
+                        (Some(_), _) => "the cell holds another picture",
+                        (None, _) => "the cell was not written yet",
+                    };
+                    reads.count_in(&address, slot.ledger.is_some());
+                    (Verdict::Write, why.to_owned())
+                }
+            },
+            Some(job) => (Verdict::Older, newer(&job.source)),
+            None if slot.held() == Some(hash) => {
+                let (at, revision) = slot
+                    .ledger
+                    .as_ref()
+                    .map_or((Timestamp::default(), None), |ledger| {
+                        (ledger.at, ledger.revision)
+                    });
+                let revision = revision.map_or("?".to_owned(), |number| number.to_string());
+                (
+                    Verdict::Same,
+                    format!("written at {at}, revision {revision}"),
+                )
+            }
+            None => match &slot.ledger {
+                Some(ledger) => (Verdict::Older, newer(&ledger.source)),
+                None => (
+                    Verdict::Waiting,
+                    "it is looked at again at the next comparison".into(),
+                ),
+            },
+        };
+        Ok(file)
+    }
+}
+
+fn newer(source: &FileKey) -> String {
+    format!("{} is newer and for the same slot", source.path)
+}
+
+/// Time since a file's last change, as far as the clocks agree.
+fn age(fingerprint: Fingerprint) -> Duration {
+    let changed = u64::try_from(fingerprint.mtime.max(fingerprint.ctime)).unwrap_or(0);
+    (SystemTime::UNIX_EPOCH + Duration::from_nanos(changed))
+        .elapsed()
+        .unwrap_or(Duration::ZERO)
+}
+
+/// The calls that must be made before pictures can be written.
+#[derive(Default)]
+struct Reads {
+    documents: BTreeSet<SpreadsheetRef>,
+    /// Each is confirmed by a read; the first of a column by that of the whole column.
+    keyed: u64,
+    /// Columns in which files are given rows, each read once.
+    columns: BTreeSet<(SpreadsheetRef, SheetRef, Column)>,
+}
+
+impl Reads {
+    fn count_in(&mut self, address: &SlotAddress, written_before: bool) {
+        let SlotAddress {
+            spreadsheet, sheet, ..
+        } = address;
+        self.documents.insert(spreadsheet.clone());
+        match &address.slot {
+            Slot::RowByKey { .. } => self.keyed += 1,
+            Slot::RowOfFile { column, .. } if !written_before => {
+                self.columns
+                    .insert((spreadsheet.clone(), sheet.clone(), *column));
+            }
+            Slot::Cell(_) | Slot::RowOfFile { .. } => {}
+        }
+    }
+
+    /// A document is asked for its sheets, and one in a wiki before that for its token.
+    fn count(&self) -> u64 {
+        let wikis = self
+            .documents
+            .iter()
+            .filter(|document| matches!(document, SpreadsheetRef::Wiki(_)))
+            .count();
+        (self.documents.len() + wikis + self.columns.len()) as u64 + self.keyed
+    }
+}
