@@ -1,8 +1,25 @@
 //! Blocking work kept off the async runtime: one way for every room.
 
+use std::time::Duration;
+
+use crate::pulse::{waiting, within};
+
 /// Runs `work` on a thread where blocking is allowed, and waits for it. A panic in it goes on here; when
 /// the runtime is shutting down and no longer runs it, the wait never ends and is dropped with its task.
+///
+/// It may take for ever, as on a dead file system, without its task being taken for stuck.
 pub async fn off_runtime<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    waiting(threaded(work)).await
+}
+
+/// The same for work that has to end, or the task is stuck.
+pub async fn off_runtime_in_time<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> T {
+    within(Duration::ZERO, threaded(work)).await
+}
+
+async fn threaded<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     match tokio::task::spawn_blocking(work).await {
         Ok(done) => done,
         Err(failed) if failed.is_panic() => std::panic::resume_unwind(failed.into_panic()),

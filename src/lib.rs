@@ -18,6 +18,7 @@
 //!  a1         cell references; pure
 //!  blocking   blocking work kept off the async runtime
 //!  durable    replacing a small file so that it is whole after a power cut
+//!  pulse      whether tasks go on
 //! ```
 //!
 //! The way of a picture: folder → candidate (`watch`) → image (`intake`) → slot (`placement`) →
@@ -32,6 +33,7 @@ pub mod feishu;
 pub mod image;
 pub mod intake;
 pub mod placement;
+pub mod pulse;
 pub mod sandbox;
 pub mod service;
 pub mod store;

@@ -40,6 +40,7 @@ mod integration {
     mod targets;
     mod unreached;
     mod upload;
+    mod watchdog;
     mod web;
     mod writers;
 }

@@ -22,6 +22,7 @@ use super::token::{Fresh, Token, Tokens};
 use super::wire::{self, Answer, CellValue, Sheet};
 use crate::a1::{CellRef, Column, Row};
 use crate::config::{Feishu, Identity, ImageEncoding, SheetId, SpreadsheetToken, WikiToken};
+use crate::pulse::{waiting, within};
 
 /// Longest answer read, in bytes: the API's own bound for its longest.
 const ANSWER_MOST: usize = 10 * 1024 * 1024;
@@ -339,14 +340,15 @@ impl Client {
         match call {
             Call::Get(url) => {
                 let request = self.request(Method::GET, url.clone(), token);
-                let request = request.timeout(self.0.request_timeout);
-                counted("read", self.send(Kind::Counted, request, None).await)
+                let limit = self.0.request_timeout;
+                let sent = self.send(Kind::Counted, request, limit, None).await;
+                counted("read", sent)
             }
             Call::Post(url, body) => {
                 let request = self.request(Method::POST, url.clone(), token);
                 let request = request.body(body.to_string());
-                let request = request.timeout(self.0.request_timeout);
-                self.send(Kind::Counted, request, None).await
+                let limit = self.0.request_timeout;
+                self.send(Kind::Counted, request, limit, None).await
             }
             Call::Write {
                 url,
@@ -360,8 +362,8 @@ impl Client {
                 let limit = self.0.request_timeout
                     + Duration::from_secs(body::encoded_length(picture.length) / SLOWEST_UPLINK);
                 let request = self.request(Method::POST, url.clone(), token);
-                let request = request.body(reqwest::Body::wrap(body)).timeout(limit);
-                let sent = self.send(Kind::Counted, request, Some(&fault)).await;
+                let request = request.body(reqwest::Body::wrap(body));
+                let sent = self.send(Kind::Counted, request, limit, Some(&fault)).await;
                 counted("write", sent)
             }
         }
@@ -379,9 +381,9 @@ impl Client {
             .http
             .post(url)
             .header(CONTENT_TYPE, JSON)
-            .body(body.to_string())
-            .timeout(self.0.request_timeout);
-        let sent = self.send(Kind::Token, request, None).await;
+            .body(body.to_string());
+        let limit = self.0.request_timeout;
+        let sent = self.send(Kind::Token, request, limit, None).await;
         let (answer, log_id) = counted("token", sent).map_err(as_credentials)?;
         let value = answer.rest["tenant_access_token"]
             .as_str()
@@ -413,18 +415,19 @@ impl Client {
             .header(CONTENT_TYPE, JSON)
     }
 
-    /// Sends one request in its turn and reads the answer.
+    /// Sends one request in its turn and reads the answer, which takes at most `limit`.
     async fn send(
         &self,
         kind: Kind,
         request: RequestBuilder,
+        limit: Duration,
         fault: Option<&Fault>,
     ) -> Result<(Answer, Option<String>), CallError> {
-        self.0.pace.turn().await;
+        waiting(self.0.pace.turn()).await;
         if let Some(meter) = &self.1 {
             meter.spend(kind).await.map_err(CallError::Withheld)?;
         }
-        let done = self.exchange(request, fault).await;
+        let done = within(limit, self.exchange(request.timeout(limit), fault)).await;
         if let (Some(meter), Err(error)) = (&self.1, &done)
             && kind == Kind::Counted
             && meter::is_free(error)

@@ -11,6 +11,7 @@ use secrecy::SecretString;
 use tokio::sync::Mutex;
 
 use super::error::CallError;
+use crate::pulse::waiting;
 
 /// Renewed with this much left. With 30 minutes or more left the API answers the same token again; with
 /// less a new one, and both work (open.feishu.cn, "`tenant_access_token`, internal app").
@@ -51,7 +52,7 @@ impl Tokens {
     where
         F: Future<Output = Result<Fresh, CallError>>,
     {
-        let mut state = self.0.lock().await;
+        let mut state = waiting(self.0.lock()).await;
         if let Some((token, renew_at)) = &state.current
             && Instant::now() < *renew_at
         {
@@ -76,7 +77,7 @@ impl Tokens {
     /// The API refused `token`: unless another took its place already, the next call fetches one.
     /// `false` when that was tried just now, so that fetching again would only burn calls.
     pub async fn refuse(&self, token: &Token) -> bool {
-        let mut state = self.0.lock().await;
+        let mut state = waiting(self.0.lock()).await;
         let replaced = state
             .current
             .as_ref()

@@ -23,6 +23,7 @@ use super::read::{Looked, Rest, look};
 use super::settle::{Due, Settle};
 use crate::config::MappingName;
 use crate::placement::{Placement, RelPath, Route, Routes, SlotAddress};
+use crate::pulse::{waiting, within};
 use crate::store::{
     Arrival, FileKey, FileRecord, Fingerprint, Seen, Store, StoreError, Timestamp, Verdict,
 };
@@ -60,6 +61,10 @@ pub struct Intake {
 /// # Errors
 /// When the store fails.
 pub async fn run(intake: Intake, stop: CancellationToken) -> Result<(), StoreError> {
+    within(Duration::ZERO, attend(intake, stop)).await
+}
+
+async fn attend(intake: Intake, stop: CancellationToken) -> Result<(), StoreError> {
     let cores = std::thread::available_parallelism().map_or(2, |cores| cores.get().clamp(2, 4));
     // One more than a single mapping may take, so that a folder that hangs does not stop the others.
     let (each, readers) = (cores, cores + 1);
@@ -94,20 +99,39 @@ pub async fn run(intake: Intake, stop: CancellationToken) -> Result<(), StoreErr
             .settle
             .next_wake(each)
             .filter(|_| task.looking < readers);
-        tokio::select! {
-            () = stop.cancelled() => break,
-            Some(finding) = findings.recv(), if !full => task.take(finding),
-            Some(finding) = listings.recv(), if !full && !sifting => task.take(finding),
-            Some(done) = task.work.join_next() => task.finish(done)?,
-            () = sleep_until(wake.unwrap_or_else(Instant::now)), if wake.is_some() => {}
+        let woken = waiting(async {
+            tokio::select! {
+                () = stop.cancelled() => Woken::Stop,
+                Some(finding) = findings.recv(), if !full => Woken::Finding(finding),
+                Some(finding) = listings.recv(), if !full && !sifting => Woken::Finding(finding),
+                Some(done) = task.work.join_next() => Woken::Done(done),
+                () = sleep_until(wake.unwrap_or_else(Instant::now)), if wake.is_some() => Woken::Due,
+            }
+        });
+        match woken.await {
+            Woken::Stop => break,
+            Woken::Finding(finding) => task.take(finding),
+            Woken::Done(done) => task.finish(done)?,
+            Woken::Due => {}
         }
     }
     // Whoever waits to hand over is let go before the last looks are waited for.
     drop((findings, listings));
-    while let Some(done) = task.work.join_next().await {
+    while let Some(done) = waiting(task.work.join_next()).await {
         task.finish(done)?;
     }
     Ok(())
+}
+
+/// How work on a thread ended.
+type Done = Result<Result<Work, StoreError>, tokio::task::JoinError>;
+
+/// What there is to do.
+enum Woken {
+    Stop,
+    Finding(Finding),
+    Done(Done),
+    Due,
 }
 
 /// What looks need.
@@ -191,10 +215,7 @@ impl Task {
         });
     }
 
-    fn finish(
-        &mut self,
-        done: Result<Result<Work, StoreError>, tokio::task::JoinError>,
-    ) -> Result<(), StoreError> {
+    fn finish(&mut self, done: Done) -> Result<(), StoreError> {
         let now = Instant::now();
         let done = match done {
             Ok(done) => done?,

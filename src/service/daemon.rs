@@ -13,11 +13,13 @@ use super::run::Run;
 use super::signals::Intent;
 use super::status::{Snapshot, gather};
 use super::supervisor::Fault;
+use super::watchdog;
 use crate::blocking::off_runtime;
 use crate::config::Config;
 use crate::feishu::{Client, ClientError};
 use crate::image::ContentHash;
 use crate::placement::Routes;
+use crate::pulse::Pulses;
 use crate::store::{self, Lock, LockError, Store, StoreError, Timestamp};
 use crate::upload::{Budget, Documents, Gate, LaneEvent, SharedGate};
 use crate::watch::Ticks;
@@ -150,6 +152,7 @@ pub(super) struct Lasting {
     /// The app's calls of the month, whatever the configuration.
     pub budget: Arc<Budget>,
     pub documents: Documents,
+    pub pulses: Pulses,
 }
 
 /// Runs until told to stop, or until the pass is over.
@@ -162,6 +165,8 @@ pub async fn run(setup: Setup, mut parts: Parts<'_>) -> Result<Outcome, DaemonEr
         let (dir, role) = (state_dir.clone(), parts.role.to_owned());
         off_runtime(move || lock(&dir, &role)).await?
     };
+    let pulses = Pulses::default();
+    let _watchdog = watchdog::start(pulses.clone());
     let mut lasting = Lasting {
         store: open(&state_dir).await?,
         since: Timestamp::now(),
@@ -171,10 +176,12 @@ pub async fn run(setup: Setup, mut parts: Parts<'_>) -> Result<Outcome, DaemonEr
         gate: Arc::default(),
         budget: Arc::new(counted(&state_dir).await?),
         documents: Documents::default(),
+        pulses: pulses.clone(),
     };
     let mut setup = setup;
     let ended = loop {
-        match live(&setup, &lasting, &mut parts).await {
+        let one = live(&setup, &lasting, &mut parts);
+        match pulses.of("the daemon itself", one).await {
             Ok(Next::Ended(ended)) => break ended,
             Ok(Next::Reload(next)) => setup = *next,
             Err(error) if parts.mode == Mode::Serve && lasting.store.is_refused() => {

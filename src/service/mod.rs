@@ -10,6 +10,7 @@ mod select;
 mod signals;
 mod status;
 mod supervisor;
+mod watchdog;
 mod web;
 
 pub use control::{Ask, ask, socket_path};

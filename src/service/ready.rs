@@ -1,5 +1,7 @@
 //! What systemd is told, over `NOTIFY_SOCKET`; without one nothing happens.
 
+use std::time::Duration;
+
 use sd_notify::NotifyState;
 use tracing::debug;
 
@@ -14,6 +16,16 @@ pub fn reloading() {
         Ok(now) => tell(&[NotifyState::Reloading, now]),
         Err(_) => tell(&[NotifyState::Reloading]),
     }
+}
+
+/// Nothing is stuck.
+pub fn alive() {
+    tell(&[NotifyState::Watchdog]);
+}
+
+/// How often [`alive`] has to be told at least; `None`: nobody listens.
+pub fn watchdog() -> Option<Duration> {
+    sd_notify::watchdog_enabled().filter(|period| !period.is_zero())
 }
 
 /// Ending in order, unless only the configuration changes.

@@ -80,7 +80,10 @@ struct Live {
 impl Run {
     /// Starts all tasks.
     pub fn start(setup: &Setup, lasting: &Lasting) -> Self {
-        let (mut tasks, stop) = (Supervisor::default(), CancellationToken::new());
+        let (mut tasks, stop) = (
+            Supervisor::new(lasting.pulses.clone()),
+            CancellationToken::new(),
+        );
         let (findings, candidates) = mpsc::channel(FINDINGS);
         let (listings, listed) = mpsc::channel(LISTINGS);
         let (stale, stale_files) = mpsc::channel(FINDINGS);
@@ -94,6 +97,7 @@ impl Run {
             gate,
             budget,
             documents,
+            ..
         } = lasting;
         let (routes, mut lanes, mut compared) = (&setup.routes, BTreeMap::new(), Vec::new());
         let mended = Arc::new(AtomicU64::new(0));
@@ -478,13 +482,16 @@ impl Run {
     }
 }
 
-/// Notices when the state directory is deleted under the daemon, which nothing else would tell.
+/// Notices when the state directory is deleted under the daemon, which nothing else would tell, and when
+/// the disk hangs while no lane writes.
 async fn state_is_there(store: Store, stop: CancellationToken) -> Result<(), StoreError> {
     let mut tick = interval(STATE_TICK);
     loop {
         tokio::select! {
             () = stop.cancelled() => return Ok(()),
-            _ = tick.tick() => store.call(Store::still_there).await?,
+            _ = tick.tick() => {
+                store.call(|store| store.still_there().and_then(|()| store.sync())).await?;
+            }
         }
     }
 }

@@ -9,6 +9,8 @@ use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::{Instant, timeout_at};
 use tracing::{error, warn};
 
+use crate::pulse::Pulses;
+
 /// A task ended that should not have.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{task} {how}")]
@@ -24,19 +26,28 @@ pub struct Fault {
 pub struct Supervisor {
     tasks: JoinSet<Result<(), String>>,
     names: HashMap<Id, String>,
+    pulses: Pulses,
 }
 
 impl Supervisor {
+    /// A supervisor whose tasks are among these.
+    pub fn new(pulses: Pulses) -> Self {
+        Self {
+            pulses,
+            ..Self::default()
+        }
+    }
+
     /// Starts a task. Its errors are told as they are displayed.
     pub fn spawn<E: fmt::Display>(
         &mut self,
         name: impl Into<String>,
         task: impl Future<Output = Result<(), E>> + Send + 'static,
     ) {
-        let handle = self
-            .tasks
-            .spawn(async move { task.await.map_err(|error| error.to_string()) });
-        self.names.insert(handle.id(), name.into());
+        let name = name.into();
+        let task = async move { task.await.map_err(|error| error.to_string()) };
+        let handle = self.tasks.spawn(self.pulses.of(&name, task));
+        self.names.insert(handle.id(), name);
     }
 
     /// Waits for a task to end, which none should before it is told to. Never ends while there is none.

@@ -38,7 +38,7 @@ use super::error::StoreError;
 use super::generation::Generation;
 use super::record::{Done, Event, FileRecord, Fingerprint, Job, JobState, SlotRecord, Timestamp};
 use super::txn::{self, Abort, TALLY, Tally, Txn, queue_key, slot_key, stamp};
-use crate::blocking::off_runtime;
+use crate::blocking::off_runtime_in_time;
 use crate::placement::SlotAddress;
 
 /// sled's page cache. Its own default is 1 GiB.
@@ -299,7 +299,7 @@ impl Store {
         work: impl FnOnce(&Self) -> T + Send + 'static,
     ) -> T {
         let store = self.clone();
-        off_runtime(move || work(&store)).await
+        off_runtime_in_time(move || work(&store)).await
     }
 
     /// Which run of the daemon this is; grows with every start.

@@ -27,6 +27,7 @@ use crate::config::{MappingName, SpreadsheetRef, SpreadsheetToken};
 use crate::feishu::{CallError, Class, Client, Outcome, Picture, Receipt, image_name};
 use crate::intake::open_beneath;
 use crate::placement::{Routes, Slot, SlotAddress};
+use crate::pulse::{waiting, within};
 use crate::store::{
     FileKey, Fingerprint, Job, Parked, Release, Store, StoreError, Target, Timestamp, Waiting,
 };
@@ -194,11 +195,11 @@ pub async fn run(lane: Lane, stop: CancellationToken) -> Result<(), StoreError> 
     while let Some(next) = stop.run_until_cancelled(worker.next()).await {
         // Not cancelled: a call in flight is finished.
         match next? {
-            Next::Job(waiting, probing, permit) => {
-                worker.turn(*waiting, probing).await?;
+            Next::Job(job, probing, permit) => {
+                within(Duration::ZERO, worker.turn(*job, probing)).await?;
                 drop(permit);
             }
-            Next::Look => worker.look_for_rows().await?,
+            Next::Look => within(Duration::ZERO, worker.look_for_rows()).await?,
         }
     }
     Ok(())
@@ -372,7 +373,7 @@ impl Worker {
             Err(error) => return self.failed(address, job, error, true).await,
         };
         let document = self.shared().documents.of(&token);
-        let _serial = document.lock().await;
+        let _serial = waiting(document.lock()).await;
         if self.stop.is_cancelled() {
             return Ok(());
         }
@@ -532,7 +533,7 @@ impl Worker {
         let client = self.shared().client.clone();
         let token = self.document.token(&client, &self.lane.spreadsheet).await?;
         let document = self.shared().documents.of(&token);
-        let _serial = document.lock().await;
+        let _serial = waiting(document.lock()).await;
         let sheet = self
             .document
             .sheet(&client, &token, &column.sheet, |_| Ok(()))

@@ -19,6 +19,7 @@ use super::scan::walk;
 use crate::blocking::off_runtime;
 use crate::config::Backend;
 use crate::placement::{RelPath, Route};
+use crate::pulse::{waiting, within};
 
 /// How often the folder itself is looked at: removed, replaced, mounted over.
 const PROBE: Duration = Duration::from_secs(2);
@@ -47,7 +48,9 @@ pub struct Watched {
 
 /// Watches until `stop`.
 pub async fn run(watched: Watched, stop: CancellationToken) {
-    let _ = stop.run_until_cancelled(watched.live()).await;
+    // It comes round at every probe; a folder that hangs is waited for.
+    let live = within(Duration::ZERO, watched.live());
+    let _ = stop.run_until_cancelled(live).await;
 }
 
 /// Why a folder's watching has to begin anew.
@@ -80,7 +83,7 @@ impl Watched {
                             route: Arc::clone(&self.route),
                             whole: false,
                         };
-                        if self.listings.send(none).await.is_err() {
+                        if waiting(self.listings.send(none)).await.is_err() {
                             return;
                         }
                     }
@@ -238,7 +241,7 @@ impl Watched {
             route: Arc::clone(&self.route),
             whole,
         };
-        self.listings.send(listed).await.is_ok()
+        waiting(self.listings.send(listed)).await.is_ok()
     }
 
     /// Lists the folder, or what lies below it at a path. `None` when nobody listens any more.

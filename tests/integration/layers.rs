@@ -11,7 +11,7 @@ use regex::Regex;
 use crate::support::code;
 
 /// From the top down.
-const ROOMS: [&str; 14] = [
+const ROOMS: [&str; 15] = [
     "cli",
     "service",
     "sandbox",
@@ -26,6 +26,7 @@ const ROOMS: [&str; 14] = [
     "a1",
     "blocking",
     "durable",
+    "pulse",
 ];
 
 /// The sandbox shares nothing with what it is to test.

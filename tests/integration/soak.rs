@@ -276,7 +276,7 @@ fn under_load_and_faults_every_slot_ends_with_its_newest_and_nothing_is_sent_out
             alive = true;
         }
         // Before it is ready, SIGHUP would be a kill.
-        if now >= next_reload && alive && rig.daemon_mut().was_told("READY=1") {
+        if now >= next_reload && alive && rig.daemon().was_told("READY=1") {
             rig.daemon().signal(Signal::HUP);
             done.reloads += 1;
             next_reload = now + between(&mut random, 3_000, 20_000);
@@ -285,7 +285,6 @@ fn under_load_and_faults_every_slot_ends_with_its_newest_and_nothing_is_sent_out
             next_look = now + Duration::from_secs(1);
             judge.look(&rig.state(), &known);
             if alive {
-                rig.daemon_mut().was_told("");
                 samples.extend(resident(&rig));
             }
         }

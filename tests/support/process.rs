@@ -19,9 +19,9 @@ pub struct Process {
     child: Child,
     out: Stream,
     err: Stream,
-    notify: Option<UnixDatagram>,
-    /// What systemd was told so far, one entry a variable.
-    told: Vec<String>,
+    systemd: Option<Systemd>,
+    /// How much of what systemd was told has been waited for.
+    seen: usize,
     command: String,
 }
 
@@ -94,17 +94,17 @@ impl Process {
             .stderr(Stdio::piped())
             // So that Ctrl-C at the tests' terminal does not look like a test's SIGINT.
             .process_group(0);
-        let notify = notify.map(|path| {
+        let systemd = notify.map(|path| {
             command.env("NOTIFY_SOCKET", path);
-            UnixDatagram::bind(path).unwrap()
+            Systemd::listen(path)
         });
         let mut child = command.spawn().unwrap();
         Self {
             out: Stream::of(child.stdout.take().unwrap()),
             err: Stream::of(child.stderr.take().unwrap()),
             child,
-            notify,
-            told: Vec::new(),
+            systemd,
+            seen: 0,
             command: format!("pixcell {}", args.join(" ")),
         }
     }
@@ -129,49 +129,52 @@ impl Process {
         &self.command
     }
 
-    /// What systemd was told so far.
-    pub fn told(&self) -> &[String] {
-        &self.told
+    /// What systemd was told so far, one entry a variable.
+    pub fn told(&self) -> Vec<String> {
+        let systemd = self.systemd.as_ref();
+        systemd.map_or_else(Vec::new, |systemd| systemd.lock().clone())
     }
 
     /// Waits until systemd is told this; what was told before the last such wait does not count.
     #[track_caller]
     pub fn wait_told(&mut self, what: &str) {
         let end = Instant::now() + LIMIT;
-        let socket = self.notify.as_ref().expect("started with a notify socket");
+        let systemd = self.systemd.as_ref().expect("started with a notify socket");
+        let mut told = systemd.lock();
         loop {
-            let left = end.saturating_duration_since(Instant::now());
-            // A process that died says nothing more: looked at now and then, so as to fail early.
-            let patience = left.clamp(Duration::from_millis(1), Duration::from_millis(200));
-            socket.set_read_timeout(Some(patience)).unwrap();
-            let mut message = [0; 4096];
-            match socket.recv(&mut message) {
-                Ok(length) => {
-                    let text = String::from_utf8_lossy(&message[..length]).into_owned();
-                    let lines: Vec<String> = text.lines().map(str::to_owned).collect();
-                    let found = lines.iter().any(|line| line == what);
-                    self.told.extend(lines);
-                    if found {
-                        return;
-                    }
-                }
-                Err(_) if !left.is_zero() && !self.err.closed() => {}
-                Err(error) => panic!("systemd was told {:?}, not {what}: {error}", self.told),
+            let found = told.iter().skip(self.seen).position(|line| line == what);
+            if let Some(found) = found {
+                self.seen += found + 1;
+                return;
             }
+            let left = end.saturating_duration_since(Instant::now());
+            assert!(
+                !left.is_zero() && !self.err.closed(),
+                "systemd was told {told:?}, not {what}"
+            );
+            // A process that died says nothing more: looked at now and then, so as to fail early.
+            let patience = left.min(Duration::from_millis(200));
+            told = systemd.wait(told, patience);
         }
     }
 
-    /// Whether systemd was told this, at any time; takes in all that it was told, as systemd would.
-    pub fn was_told(&mut self, what: &str) -> bool {
-        let socket = self.notify.as_ref().expect("started with a notify socket");
-        socket.set_nonblocking(true).unwrap();
-        let mut message = [0; 4096];
-        while let Ok(length) = socket.recv(&mut message) {
-            let text = String::from_utf8_lossy(&message[..length]);
-            self.told.extend(text.lines().map(str::to_owned));
+    /// Insists that systemd is not told this for so long, whatever it was told before.
+    #[track_caller]
+    pub fn not_told(&mut self, what: &str, long: Duration) {
+        let end = Instant::now() + long;
+        let systemd = self.systemd.as_ref().expect("started with a notify socket");
+        let mut told = systemd.lock();
+        let before = told.len();
+        while let Some(left) = end.checked_duration_since(Instant::now()) {
+            told = systemd.wait(told, left);
+            let since = &told[before..];
+            assert!(!since.iter().any(|line| line == what), "{since:?}");
         }
-        socket.set_nonblocking(false).unwrap();
-        self.told.iter().any(|line| line == what)
+    }
+
+    /// Whether systemd was told this, at any time.
+    pub fn was_told(&self, what: &str) -> bool {
+        self.told().iter().any(|line| line == what)
     }
 
     /// Waits until stderr holds a line with all these parts; returns the line.
@@ -254,6 +257,46 @@ fn line_with(text: &str, parts: &[&str]) -> Option<String> {
     let whole = &text[..text.rfind('\n').map_or(0, |end| end + 1)];
     let has_all = |line: &&str| parts.iter().all(|part| line.contains(part));
     whole.lines().rev().find(has_all).map(str::to_owned)
+}
+
+/// systemd's part: takes what it is told at once, as a daemon waits while nobody does.
+struct Systemd(Arc<(Mutex<Vec<String>>, Condvar)>);
+
+impl Systemd {
+    fn listen(path: &Path) -> Self {
+        let socket = UnixDatagram::bind(path).unwrap();
+        // So that the thread notices that nobody asks any more.
+        socket
+            .set_read_timeout(Some(Duration::from_millis(500)))
+            .unwrap();
+        let told: Arc<(Mutex<Vec<String>>, Condvar)> = Arc::default();
+        let ours = Arc::downgrade(&told);
+        thread::spawn(move || {
+            let mut message = [0; 4096];
+            while let Some(told) = ours.upgrade() {
+                if let Ok(length) = socket.recv(&mut message) {
+                    let text = String::from_utf8_lossy(&message[..length]);
+                    let mut lines = told.0.lock().unwrap_or_else(PoisonError::into_inner);
+                    lines.extend(text.lines().map(str::to_owned));
+                    told.1.notify_all();
+                }
+            }
+        });
+        Self(told)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<String>> {
+        self.0.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wait<'a>(
+        &'a self,
+        told: MutexGuard<'a, Vec<String>>,
+        most: Duration,
+    ) -> MutexGuard<'a, Vec<String>> {
+        let waited = self.0.1.wait_timeout(told, most);
+        waited.unwrap_or_else(PoisonError::into_inner).0
+    }
 }
 
 /// What a process writes, read as it comes.

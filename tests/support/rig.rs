@@ -161,7 +161,7 @@ impl Rig {
         let socket = self.path(format!("notify-{}", self.sockets));
         let mut args = vec!["run", "--config", "pixcell.yaml"];
         args.extend(&self.plan.args);
-        Process::start(self.home.path(), &args, &[], Some(&socket))
+        Process::start(self.home.path(), &args, &self.plan.env, Some(&socket))
     }
 
     pub fn daemon(&self) -> &Process {
