@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use url::Url;
 
@@ -54,6 +54,35 @@ pub struct Feishu {
     pub ca_file: Option<PathBuf>,
 }
 
+impl Feishu {
+    /// Whether both make the same calls in the same way. Never with a `ca_file`, whose content counts.
+    pub fn is_same(&self, other: &Self) -> bool {
+        let Self {
+            endpoint,
+            app_id,
+            identity,
+            image_encoding,
+            requests_per_second,
+            // Counted by the daemon.
+            monthly_calls: _,
+            connect_timeout,
+            request_timeout,
+            proxy,
+            ca_file,
+        } = self;
+        ca_file.is_none()
+            && other.ca_file.is_none()
+            && *endpoint == other.endpoint
+            && *app_id == other.app_id
+            && identity.is_same(&other.identity)
+            && *image_encoding == other.image_encoding
+            && *requests_per_second == other.requests_per_second
+            && *connect_timeout == other.connect_timeout
+            && *request_timeout == other.request_timeout
+            && *proxy == other.proxy
+    }
+}
+
 /// Whose token the calls carry.
 #[derive(Debug, Clone)]
 pub enum Identity {
@@ -69,6 +98,29 @@ pub enum Identity {
         /// The app's secret, which a refresh needs; without it the token is used until it expires.
         secret: Option<SecretString>,
     },
+}
+
+impl Identity {
+    fn is_same(&self, other: &Self) -> bool {
+        let exposed = |secret: &Option<SecretString>| {
+            secret
+                .as_ref()
+                .map(|secret| secret.expose_secret().to_owned())
+        };
+        match (self, other) {
+            (Self::App { secret }, Self::App { secret: theirs }) => {
+                secret.expose_secret() == theirs.expose_secret()
+            }
+            (
+                Self::User { token_file, secret },
+                Self::User {
+                    token_file: their_file,
+                    secret: theirs,
+                },
+            ) => token_file == their_file && exposed(secret) == exposed(theirs),
+            _ => false,
+        }
+    }
 }
 
 /// The two forms that the API documents for the field `image`.
@@ -162,7 +214,7 @@ impl fmt::Debug for MappingName {
 }
 
 /// A folder, the sheet it feeds, and its rules.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mapping {
     /// Distinct among the mappings.
     pub name: MappingName,

@@ -91,6 +91,13 @@ enum Call<'a> {
     },
 }
 
+impl Client {
+    /// The next call fetches a token, which then has what a person has granted meanwhile.
+    pub async fn forget_token(&self) {
+        self.0.tokens.forget().await;
+    }
+}
+
 impl std::fmt::Debug for Client {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Client({})", self.0.endpoint)

@@ -74,6 +74,11 @@ impl Tokens {
         Ok(token)
     }
 
+    /// The next call fetches one.
+    pub async fn forget(&self) {
+        self.0.lock().await.current = None;
+    }
+
     /// The API refused `token`: unless another took its place already, the next call fetches one.
     /// `false` when that was tried just now, so that fetching again would only burn calls.
     pub async fn refuse(&self, token: &Token) -> bool {

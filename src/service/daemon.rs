@@ -7,12 +7,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{broadcast, mpsc};
+use tokio::time::Instant;
 use tracing::{error, info, warn};
 
-use super::run::Run;
+use super::restart::Restarts;
+use super::run::{Known, LAST_CALLS, Run, reload};
 use super::signals::Intent;
 use super::status::{Snapshot, gather};
-use super::supervisor::Fault;
+use super::supervisor::{Fault, Supervisor};
 use super::watchdog;
 use crate::blocking::off_runtime;
 use crate::config::Config;
@@ -178,21 +180,45 @@ pub async fn run(setup: Setup, mut parts: Parts<'_>) -> Result<Outcome, DaemonEr
         documents: Documents::default(),
         pulses: pulses.clone(),
     };
-    let mut setup = setup;
+    let (mut setup, mut known) = (setup, Known::new());
+    // Lanes, also those whose last call is in flight while another configuration is in force already.
+    let mut lanes = Supervisor::new(pulses.clone());
+    let mut restarts = Restarts::default();
     let ended = loop {
-        let one = live(&setup, &lasting, &mut parts);
+        let one = live(&setup, &lasting, &mut parts, &mut lanes, &mut known);
         match pulses.of("the daemon itself", one).await {
             Ok(Next::Ended(ended)) => break ended,
-            Ok(Next::Reload(next)) => setup = *next,
+            Ok(Next::Reload(next)) => {
+                setup = *next;
+                setup.client.forget_token().await;
+            }
             Err(error) if parts.mode == Mode::Serve && lasting.store.is_refused() => {
                 error!("{error}; nothing is sent until the disk takes writes again");
+                lanes.drain(Instant::now() + LAST_CALLS).await;
                 lasting.store = reopen(lasting.store, &state_dir, error, &mut parts).await?;
+                known.clear();
             }
-            Err(error) => return Err(error),
+            Err(DaemonError::Fault(fault)) if parts.mode == Mode::Serve && fault.ours => {
+                error!("{fault}");
+                let Some(wait) = restarts.after_fault(Instant::now()) else {
+                    return Err(fault.into());
+                };
+                warn!("all tasks start anew in {wait:?}");
+                // What the tasks knew is gone.
+                known.clear();
+                if !pause(wait, &mut setup, &mut parts).await {
+                    break Ended::Stopped;
+                }
+            }
+            Err(error) => {
+                error!("{error}");
+                lanes.drain(Instant::now() + LAST_CALLS).await;
+                return Err(error);
+            }
         }
         lasting
             .gate
-            .change(|gate: &mut Gate| gate.try_now(tokio::time::Instant::now()));
+            .change(|gate: &mut Gate| gate.try_now(Instant::now()));
     };
     lasting.budget.settle().await;
     let store = &lasting.store;
@@ -210,11 +236,34 @@ pub async fn run(setup: Setup, mut parts: Parts<'_>) -> Result<Outcome, DaemonEr
     })
 }
 
+/// Waits before a new start; a configuration that comes meanwhile is taken. `false`: stop instead.
+async fn pause(wait: Duration, setup: &mut Setup, parts: &mut Parts<'_>) -> bool {
+    let end = Instant::now() + wait;
+    loop {
+        let intent = tokio::select! {
+            () = tokio::time::sleep_until(end) => return true,
+            Some(intent) = parts.intents.recv() => intent,
+        };
+        match intent {
+            Intent::Stop => return false,
+            Intent::Reload => {
+                if let Some(next) = reload(setup, parts, true) {
+                    *setup = next;
+                }
+            }
+            // The new start compares everything.
+            Intent::Rescan | Intent::Report => {}
+        }
+    }
+}
+
 /// Runs one configuration.
 async fn live(
     setup: &Setup,
     lasting: &Lasting,
     parts: &mut Parts<'_>,
+    lanes: &mut Supervisor,
+    known: &mut Known,
 ) -> Result<Next, DaemonError> {
     let text = setup.text;
     let released = lasting
@@ -232,7 +281,8 @@ async fn live(
         .budget
         .configure(&feishu.app_id, feishu.monthly_calls)
         .await;
-    Run::start(setup, lasting).live(setup, parts).await
+    let run = Run::start(setup, lasting, lanes, known);
+    run.live(setup, parts, lanes, known).await
 }
 
 /// The count of the month's calls.

@@ -5,6 +5,7 @@ mod control;
 mod daemon;
 mod plan;
 mod ready;
+mod restart;
 mod run;
 mod select;
 mod signals;

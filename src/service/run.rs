@@ -1,7 +1,8 @@
 //! The tasks of one configuration: the rooms wired, readiness, and an end in order.
 //!
 //! Order of the end: watchers and intake stop, lanes begin no new call, calls in flight get
-//! [`LAST_CALLS`] (for a reload: their own time). A second wish to stop ends it at once.
+//! [`LAST_CALLS`]. A second wish to stop ends it at once. When another configuration follows, nothing
+//! waits for calls in flight: their lanes stand in a supervisor that outlives this, and end when they do.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::pin::Pin;
@@ -24,7 +25,7 @@ use super::signals::Intent;
 use super::status::{Asking, LaneStatus, Running, Snapshot, gather};
 use super::supervisor::{Fault, Supervisor};
 use super::web;
-use crate::config::{Config, ImageEncoding, MappingName, SpreadsheetRef, Status};
+use crate::config::{Config, ImageEncoding, Mapping, MappingName, SpreadsheetRef, Status};
 use crate::feishu::Meter;
 use crate::intake::{self, Digested, Intake};
 use crate::placement::{Route, Routes};
@@ -33,9 +34,10 @@ use crate::upload::{self, Budget, Lane, LaneEvent, LaneState, Shared, SharedGate
 use crate::watch::{Candidate, Finding, FolderState, Hint, Ticks, Watched};
 
 /// How long calls in flight may take once the daemon stops.
-const LAST_CALLS: Duration = Duration::from_secs(10);
-/// And when only the configuration changes: as long as a call may take at all.
-const RELOAD_CALLS: Duration = Duration::from_mins(10);
+pub(super) const LAST_CALLS: Duration = Duration::from_secs(20);
+/// How long the other tasks may take before those of another configuration start: longer than any but one
+/// whose folder hangs.
+const HANDOVER: Duration = Duration::from_secs(5);
 /// Candidates between watchers and intake.
 const FINDINGS: usize = 4096;
 /// Batches of listings between watchers and intake.
@@ -66,6 +68,10 @@ pub(super) struct Run {
     compared: Vec<(SpreadsheetRef, watch::Sender<bool>)>,
 }
 
+/// Mappings whose folders have been compared by an earlier run of this process: what they held is in the
+/// store, and nothing has to be waited for.
+pub(super) type Known = Vec<Arc<Mapping>>;
+
 /// What only the running daemon knows.
 struct Live {
     since: Timestamp,
@@ -78,8 +84,8 @@ struct Live {
 }
 
 impl Run {
-    /// Starts all tasks.
-    pub fn start(setup: &Setup, lasting: &Lasting) -> Self {
+    /// Starts all tasks, the lanes among `lasts`.
+    pub fn start(setup: &Setup, lasting: &Lasting, lasts: &mut Supervisor, known: &Known) -> Self {
         let (mut tasks, stop) = (
             Supervisor::new(lasting.pulses.clone()),
             CancellationToken::new(),
@@ -121,7 +127,11 @@ impl Run {
             .collect();
         for spreadsheet in spreadsheets {
             let (state, states) = watch::channel(LaneState::default());
-            let (tell_compared, told_compared) = watch::channel(false);
+            let mut ours = routes
+                .iter()
+                .filter(|route| route.mapping.spreadsheet == spreadsheet);
+            let (tell_compared, told_compared) =
+                watch::channel(ours.all(|route| known.contains(&route.mapping)));
             let gate = Arc::new(SharedGate::default());
             let lane = Lane {
                 spreadsheet: spreadsheet.clone(),
@@ -130,8 +140,9 @@ impl Run {
                 compared: told_compared,
                 gate: Arc::clone(&gate),
             };
-            tasks.spawn(
+            lasts.spawn(
                 format!("the lane of {spreadsheet}"),
+                &stop,
                 upload::run(lane, stop.clone()),
             );
             compared.push((spreadsheet.clone(), tell_compared));
@@ -145,8 +156,9 @@ impl Run {
             listings: listed,
             digested: digests,
         };
-        tasks.spawn("the state", state_is_there(store.clone(), stop.clone()));
-        tasks.spawn("the intake", intake::run(intake, stop.clone()));
+        let state = state_is_there(store.clone(), stop.clone());
+        tasks.spawn("the state", &stop, state);
+        tasks.spawn("the intake", &stop, intake::run(intake, stop.clone()));
         let (mut folders, mut rescan) = (BTreeMap::new(), Vec::new());
         for route in routes.iter() {
             let (state, states) = watch::channel(FolderState::Starting);
@@ -161,12 +173,12 @@ impl Run {
             };
             rescan.push(wake);
             folders.insert(route.mapping.name.clone(), states);
-            let (name, stop) = (
+            let (name, until) = (
                 format!("the watcher of {}", route.mapping.name),
                 stop.clone(),
             );
-            tasks.spawn::<Fault>(name, async move {
-                crate::watch::run(watched, stop).await;
+            tasks.spawn::<Fault>(name, &stop, async move {
+                crate::watch::run(watched, until).await;
                 Ok(())
             });
         }
@@ -270,10 +282,12 @@ impl Run {
             Ok(listener) => {
                 let answer = self.answering(config.feishu.image_encoding);
                 let stop = self.stop.clone();
-                self.tasks.spawn::<Fault>("the control socket", async move {
+                let serve = async move {
                     control::serve(listener, answer, stop).await;
                     Ok(())
-                });
+                };
+                self.tasks
+                    .spawn::<Fault>("the control socket", &self.stop, serve);
             }
             // The pictures matter more than the questions about them.
             Err(error) => warn!(
@@ -292,10 +306,14 @@ impl Run {
         };
         match web::start(status, sources, self.stop.clone()) {
             Ok(None) => {}
-            Ok(Some(serve)) => self.tasks.spawn::<Fault>("the status server", async move {
-                serve.await;
-                Ok(())
-            }),
+            Ok(Some(serve)) => {
+                let serve = async move {
+                    serve.await;
+                    Ok(())
+                };
+                self.tasks
+                    .spawn::<Fault>("the status server", &self.stop, serve);
+            }
             // As above.
             Err(error) => {
                 let address = status.listen.map(tracing::field::display);
@@ -307,51 +325,53 @@ impl Run {
         }
     }
 
-    /// Runs until something ends it; then ends its tasks.
-    pub async fn live(mut self, setup: &Setup, parts: &mut Parts<'_>) -> Result<Next, DaemonError> {
-        let next = self.attend(setup, parts).await?;
-        ready::stopping_unless(matches!(next, Next::Reload(_)));
+    /// Runs until something ends it; then ends its tasks. Adds what it has come to know.
+    pub async fn live(
+        mut self,
+        setup: &Setup,
+        parts: &mut Parts<'_>,
+        lasts: &mut Supervisor,
+        known: &mut Known,
+    ) -> Result<Next, DaemonError> {
+        let next = self.attend(setup, parts, lasts).await;
+        let ends = matches!(next, Ok(Next::Ended(_)));
+        ready::stopping_unless(!ends);
         self.stop.cancel();
-        Ok(self.end(next, setup, parts).await)
+        if ends {
+            self.end(parts, lasts).await;
+        } else {
+            self.tasks.drain(Instant::now() + HANDOVER).await;
+        }
+        let digested = self.digested.borrow();
+        let ours = self.routes.iter().map(|route| &route.mapping);
+        *known = ours
+            .filter(|ours| known.contains(ours) || digested.contains_key(&ours.name))
+            .cloned()
+            .collect();
+        next
     }
 
-    /// Waits for the tasks to end. A wish that comes meanwhile counts: to stop instead of going on with
-    /// another configuration, to read that once more, or to end at once.
-    async fn end(&mut self, mut next: Next, setup: &Setup, parts: &mut Parts<'_>) -> Next {
-        let begun = Instant::now();
-        let mut read_again = false;
+    /// Waits for the tasks to end; a second wish to stop ends them at once.
+    async fn end(&mut self, parts: &mut Parts<'_>, lasts: &mut Supervisor) {
+        let deadline = Instant::now() + LAST_CALLS;
         loop {
-            let most = if matches!(next, Next::Reload(_)) {
-                RELOAD_CALLS
-            } else {
-                LAST_CALLS
-            };
-            let intent = tokio::select! {
-                () = self.tasks.drain(begun + most) => break,
-                Some(intent) = parts.intents.recv() => intent,
-            };
-            match (intent, &next) {
-                (Intent::Stop, Next::Reload(_)) => {
-                    info!("stopping");
-                    next = Next::Ended(Ended::Stopped);
-                }
-                (Intent::Stop, Next::Ended(_)) => {
+            let drained = async { tokio::join!(self.tasks.drain(deadline), lasts.drain(deadline)) };
+            tokio::select! {
+                _ = drained => return,
+                Some(intent) = parts.intents.recv() => if intent == Intent::Stop {
                     warn!("ending at once, as asked");
-                    break;
-                }
-                (Intent::Reload, _) => read_again = true,
-                (Intent::Rescan | Intent::Report, _) => {}
+                    return;
+                },
             }
-        }
-        match next {
-            Next::Reload(taken) if read_again => {
-                Next::Reload(reload(setup, parts, true).map_or(taken, Box::new))
-            }
-            next => next,
         }
     }
 
-    async fn attend(&mut self, setup: &Setup, parts: &mut Parts<'_>) -> Result<Next, DaemonError> {
+    async fn attend(
+        &mut self,
+        setup: &Setup,
+        parts: &mut Parts<'_>,
+        lasts: &mut Supervisor,
+    ) -> Result<Next, DaemonError> {
         let (mut tick, mut count) = (interval(PASS_TICK), interval(PASS_COUNT));
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         count.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -366,12 +386,8 @@ impl Run {
                 (parts.ready)();
             }
             tokio::select! {
-                fault = self.tasks.fault() => {
-                    error!("{fault}");
-                    self.stop.cancel();
-                    self.tasks.drain(Instant::now() + LAST_CALLS).await;
-                    return Err(fault.into());
-                }
+                fault = self.tasks.fault() => return Err(fault.into()),
+                fault = lasts.fault() => return Err(fault.into()),
                 Some(intent) = parts.intents.recv() => match intent {
                     Intent::Stop => {
                         info!("stopping");
@@ -497,7 +513,7 @@ async fn state_is_there(store: Store, stop: CancellationToken) -> Result<(), Sto
 }
 
 /// Reads the configuration again; `None` when it cannot be taken and the old one stays in force.
-fn reload(setup: &Setup, parts: &Parts<'_>, ready: bool) -> Option<Setup> {
+pub(super) fn reload(setup: &Setup, parts: &Parts<'_>, ready: bool) -> Option<Setup> {
     ready::reloading();
     let moved = |next: Setup| {
         let same = next.config.state_dir == setup.config.state_dir;
@@ -505,8 +521,12 @@ fn reload(setup: &Setup, parts: &Parts<'_>, ready: bool) -> Option<Setup> {
             .ok_or_else(|| "state_dir changed, which takes a restart".to_owned())
     };
     match (parts.reload)().and_then(moved) {
-        Ok(next) => {
+        Ok(mut next) => {
             info!("the configuration was read again");
+            // One pace and one set of connections, unless the API is called in another way.
+            if next.config.feishu.is_same(&setup.config.feishu) {
+                next.client = setup.client.clone();
+            }
             Some(next)
         }
         Err(why) => {

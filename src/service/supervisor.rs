@@ -1,5 +1,5 @@
 //! Every long task in one place, by name: an early end, an error or a panic is a fault of that name,
-//! and never vanishes.
+//! and never vanishes. Only the end of a task that was told to stop is none.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -7,6 +7,7 @@ use std::future::Future;
 
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::{Instant, timeout_at};
+use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
 use crate::pulse::Pulses;
@@ -19,13 +20,15 @@ pub struct Fault {
     pub task: String,
     /// How it ended.
     pub how: String,
+    /// A mistake of ours, a panic or an end by itself: a new start may well go better.
+    pub ours: bool,
 }
 
 /// The tasks of one run.
 #[derive(Debug, Default)]
 pub struct Supervisor {
     tasks: JoinSet<Result<(), String>>,
-    names: HashMap<Id, String>,
+    names: HashMap<Id, (String, CancellationToken)>,
     pulses: Pulses,
 }
 
@@ -38,24 +41,27 @@ impl Supervisor {
         }
     }
 
-    /// Starts a task. Its errors are told as they are displayed.
+    /// Starts a task that ends once `stop` is cancelled. Its errors are told as they are displayed.
     pub fn spawn<E: fmt::Display>(
         &mut self,
         name: impl Into<String>,
+        stop: &CancellationToken,
         task: impl Future<Output = Result<(), E>> + Send + 'static,
     ) {
         let name = name.into();
         let task = async move { task.await.map_err(|error| error.to_string()) };
         let handle = self.tasks.spawn(self.pulses.of(&name, task));
-        self.names.insert(handle.id(), name);
+        self.names.insert(handle.id(), (name, stop.clone()));
     }
 
-    /// Waits for a task to end, which none should before it is told to. Never ends while there is none.
+    /// Waits for a task to end that was not told to. Never ends while there is none.
     pub async fn fault(&mut self) -> Fault {
-        match self.tasks.join_next_with_id().await {
-            Some(ended) => self.judge(ended, "ended by itself"),
-            None => std::future::pending().await,
+        while let Some(ended) = self.tasks.join_next_with_id().await {
+            if let Some(fault) = self.judge(ended) {
+                return fault;
+            }
         }
+        std::future::pending().await
     }
 
     /// Waits until all tasks have ended, at most until the deadline; then ends those that are left. May
@@ -64,28 +70,34 @@ impl Supervisor {
         loop {
             match timeout_at(deadline, self.tasks.join_next_with_id()).await {
                 Ok(None) => return,
-                Ok(Some(Ok((id, Ok(()))))) => {
-                    self.names.remove(&id);
+                Ok(Some(ended)) => {
+                    if let Some(fault) = self.judge(ended) {
+                        error!("{fault}");
+                    }
                 }
-                Ok(Some(ended)) => error!("{}", self.judge(ended, "")),
                 Err(_) => {
-                    let late: Vec<&str> = self.names.values().map(String::as_str).collect();
+                    let late: Vec<&str> =
+                        self.names.values().map(|(name, _)| name.as_str()).collect();
                     warn!("not waiting any longer for {}", late.join(", "));
                     self.tasks.shutdown().await;
+                    self.names.clear();
                     return;
                 }
             }
         }
     }
 
-    fn judge(&mut self, ended: Result<(Id, Result<(), String>), JoinError>, clean: &str) -> Fault {
-        let (id, how) = match ended {
-            Ok((id, Ok(()))) => (id, clean.to_owned()),
-            Ok((id, Err(error))) => (id, format!("failed: {error}")),
-            Err(failed) => (failed.id(), panic_text(failed)),
+    /// `None`: it was told to stop, and did.
+    fn judge(&mut self, ended: Result<(Id, Result<(), String>), JoinError>) -> Option<Fault> {
+        let id = ended.as_ref().map_or_else(JoinError::id, |(id, _)| *id);
+        let (task, stop) = self.names.remove(&id).unwrap_or_default();
+        let (how, ours) = match ended {
+            Ok((_, Ok(()))) if stop.is_cancelled() => return None,
+            Ok((_, Ok(()))) => ("ended by itself".to_owned(), true),
+            Ok((_, Err(error))) => (format!("failed: {error}"), false),
+            Err(failed) => (panic_text(failed), true),
         };
-        let task = self.names.remove(&id).unwrap_or_else(|| "a task".into());
-        Fault { task, how }
+        Some(Fault { task, how, ours })
     }
 }
 
@@ -113,25 +125,48 @@ mod tests {
 
     #[tokio::test]
     async fn a_panic_an_error_and_an_early_end_each_carry_the_tasks_name() {
-        let mut tasks = Supervisor::default();
-        tasks.spawn::<Infallible>("the lane", async { panic!("boom") });
-        assert_eq!(tasks.fault().await.to_string(), "the lane panicked: boom");
-        tasks.spawn("the intake", async { Err("disk full") });
-        assert_eq!(
-            tasks.fault().await.to_string(),
-            "the intake failed: disk full"
+        let (mut tasks, stop) = (Supervisor::default(), CancellationToken::new());
+        tasks.spawn::<Infallible>("the lane", &stop, async { panic!("boom") });
+        let fault = tasks.fault().await;
+        assert_eq!(fault.to_string(), "the lane panicked: boom");
+        assert!(fault.ours);
+        tasks.spawn("the intake", &stop, async { Err("disk full") });
+        let fault = tasks.fault().await;
+        assert_eq!(fault.to_string(), "the intake failed: disk full");
+        assert!(!fault.ours);
+        tasks.spawn::<Infallible>("the watcher", &stop, async { Ok(()) });
+        let fault = tasks.fault().await;
+        assert_eq!(fault.to_string(), "the watcher ended by itself");
+        assert!(fault.ours);
+    }
+
+    #[tokio::test]
+    async fn the_end_of_a_task_that_was_told_to_stop_is_no_fault() {
+        let (mut tasks, old, new) = (
+            Supervisor::default(),
+            CancellationToken::new(),
+            CancellationToken::new(),
         );
-        tasks.spawn::<Infallible>("the watcher", async { Ok(()) });
+        let until = |stop: &CancellationToken| {
+            let stop = stop.clone();
+            async move {
+                stop.cancelled().await;
+                Ok(())
+            }
+        };
+        tasks.spawn::<Infallible>("the old lane", &old, until(&old));
+        tasks.spawn::<Infallible>("the new lane", &new, async { panic!("boom") });
+        old.cancel();
         assert_eq!(
             tasks.fault().await.to_string(),
-            "the watcher ended by itself"
+            "the new lane panicked: boom"
         );
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_task_that_does_not_end_is_not_waited_for_beyond_the_deadline() {
-        let mut tasks = Supervisor::default();
-        tasks.spawn::<Infallible>("the lane", std::future::pending());
+        let (mut tasks, stop) = (Supervisor::default(), CancellationToken::new());
+        tasks.spawn::<Infallible>("the lane", &stop, std::future::pending());
         let start = Instant::now();
         tasks.drain(start + Duration::from_secs(10)).await;
         assert_eq!(start.elapsed(), Duration::from_secs(10));

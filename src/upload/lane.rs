@@ -373,7 +373,10 @@ impl Worker {
             Err(error) => return self.failed(address, job, error, true).await,
         };
         let document = self.shared().documents.of(&token);
-        let _serial = waiting(document.lock()).await;
+        // The call in flight may be of a lane that another configuration has replaced.
+        let Some(_serial) = waiting(self.stop.run_until_cancelled(document.lock())).await else {
+            return Ok(());
+        };
         if self.stop.is_cancelled() {
             return Ok(());
         }
@@ -533,7 +536,9 @@ impl Worker {
         let client = self.shared().client.clone();
         let token = self.document.token(&client, &self.lane.spreadsheet).await?;
         let document = self.shared().documents.of(&token);
-        let _serial = waiting(document.lock()).await;
+        let Some(_serial) = waiting(self.stop.run_until_cancelled(document.lock())).await else {
+            return Ok(());
+        };
         let sheet = self
             .document
             .sheet(&client, &token, &column.sheet, |_| Ok(()))

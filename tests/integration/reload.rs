@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::support::{Rig, Signal, png};
+use crate::support::{Mapping, Plan, Rig, Signal, document, png};
 
 #[test]
 fn a_good_configuration_is_taken_up_without_losing_what_was_known() {
@@ -164,4 +164,101 @@ fn a_wish_to_stop_during_a_reload_ends_the_daemon() {
     assert_eq!(rig.writes(), 1);
     rig.start();
     rig.finish(1);
+}
+
+/// Adds a mapping `hall` with its folder and document.
+fn with_hall(plan: &mut Plan) {
+    plan.sandbox.documents.push(document("DocHall"));
+    plan.mappings.push(Mapping::new("hall", "hall", "DocHall"));
+}
+
+fn reload(rig: &mut Rig) {
+    rig.write_config();
+    rig.daemon().signal(Signal::HUP);
+    rig.daemon_mut().wait_told("RELOADING=1");
+    rig.daemon_mut().wait_told("READY=1");
+}
+
+#[test]
+fn a_mapping_that_is_added_works_while_a_call_of_another_is_in_flight() {
+    let mut rig = Rig::with(with_hall);
+    fs::create_dir(rig.path("hall")).unwrap();
+    let hall = rig.plan.mappings.pop().unwrap();
+    rig.write_config();
+    rig.start();
+    rig.hold_writes();
+    rig.drop_file("B2.png", &png(1));
+    rig.wait_held();
+    rig.plan.mappings.push(hall);
+    reload(&mut rig);
+    fs::write(rig.path("hall/C3.png"), png(2)).unwrap();
+    rig.wait("both calls are in flight", |state| state.held() == 2);
+    rig.sandbox().release();
+    rig.expect("B2", &png(1));
+    rig.expect_in("DocHall", "C3", &png(2));
+    rig.finish(2);
+}
+
+#[test]
+fn a_call_of_a_mapping_that_is_removed_is_finished_and_what_waits_is_kept() {
+    let mut rig = Rig::with(with_hall);
+    fs::create_dir(rig.path("hall")).unwrap();
+    rig.start();
+    rig.hold_writes();
+    fs::write(rig.path("hall/B2.png"), png(1)).unwrap();
+    rig.wait_held();
+    fs::write(rig.path("hall/B3.png"), png(2)).unwrap();
+    rig.daemon().wait_line(&["B3.png", "decision=Queued"]);
+    let hall = rig.plan.mappings.pop().unwrap();
+    reload(&mut rig);
+    rig.sandbox().release();
+    rig.expect_in("DocHall", "B2", &png(1));
+    // Nobody asks for what waits any more.
+    rig.drop_file("B2.png", &png(3));
+    rig.expect("B2", &png(3));
+    let status = rig.wait_status("recorded", |status| status["totals"]["written"] == 2);
+    assert_eq!(status["totals"]["queued"], 1);
+    rig.plan.mappings.push(hall);
+    reload(&mut rig);
+    rig.expect_in("DocHall", "B3", &png(2));
+    rig.finish(3);
+}
+
+#[test]
+fn a_rule_that_changes_during_its_call_holds_for_what_comes_after_it() {
+    let mut rig = Rig::with(|plan| {
+        let mapping = plan.mappings[0].clone();
+        plan.mappings[0] = mapping.rule("poster.png", "D4");
+    });
+    rig.start();
+    rig.hold_writes();
+    rig.drop_file("poster.png", &png(1));
+    rig.wait_held();
+    rig.plan.mappings[0].rules[0].1 = "E5".into();
+    reload(&mut rig);
+    rig.drop_file("B3.png", &png(2));
+    rig.wait_queued("B3.png", &png(2));
+    assert_eq!(rig.state().in_flight.len(), 1, "one call a document");
+    rig.sandbox().release();
+    rig.expect("D4", &png(1));
+    rig.expect("E5", &png(1));
+    rig.expect("B3", &png(2));
+    rig.finish(3);
+}
+
+#[test]
+fn fifty_reloads_at_once_do_no_harm() {
+    let mut rig = Rig::started();
+    rig.hold_writes();
+    rig.drop_file("B2.png", &png(1));
+    rig.wait_held();
+    for _ in 0..50 {
+        rig.daemon().signal(Signal::HUP);
+    }
+    rig.drop_file("B3.png", &png(2));
+    rig.wait_queued("B3.png", &png(2));
+    rig.sandbox().release();
+    rig.expect("B2", &png(1));
+    rig.expect("B3", &png(2));
+    rig.finish(2);
 }

@@ -72,7 +72,7 @@ fn a_second_signal_ends_it_at_once_and_loses_nothing() {
     let second = Instant::now();
     rig.daemon().signal(Signal::TERM);
     rig.end().with_code(0);
-    // Calls in flight would have had ten seconds.
+    // Calls in flight would have had twenty seconds.
     assert!(
         second.elapsed() < Duration::from_secs(5),
         "{:?}",
@@ -153,4 +153,27 @@ fn ready_is_told_only_when_every_picture_that_was_there_is_known() {
     rig.sandbox().release();
     rig.expect("B1", &png(1));
     rig.stop();
+}
+
+#[test]
+fn a_call_that_hangs_is_given_up_in_time() {
+    let mut rig = Rig::started();
+    rig.hold_writes();
+    rig.drop_file("B2.png", &png(1));
+    rig.wait_held();
+    let start = Instant::now();
+    rig.daemon().signal(Signal::TERM);
+    // systemd ends it after 30.
+    let daemon = rig.take_daemon();
+    let ended = daemon.end_within(Duration::from_secs(25)).with_code(0);
+    assert!(start.elapsed() >= Duration::from_secs(19), "{ended}");
+    assert!(
+        ended
+            .stderr
+            .contains("not waiting any longer for the lane of")
+    );
+    rig.sandbox().release();
+    rig.start();
+    rig.expect("B2", &png(1));
+    rig.finish(2);
 }

@@ -172,6 +172,11 @@ impl Rig {
         self.daemon.as_mut().expect("the daemon runs")
     }
 
+    /// The daemon, for whoever waits for its end in another way.
+    pub fn take_daemon(&mut self) -> Process {
+        self.daemon.take().expect("the daemon runs")
+    }
+
     /// Waits for the daemon's end.
     #[track_caller]
     pub fn end(&mut self) -> Ended {

@@ -70,6 +70,10 @@ fn describe() {
         ),
         ("pixcell_written_total", "Pictures written to their cells."),
         ("pixcell_parked_total", "Jobs that were parked."),
+        (
+            "pixcell_faults_total",
+            "Mistakes in pixcell after which all tasks started anew.",
+        ),
     ];
     for (name, help) in counters {
         describe_counter!(name, help);
