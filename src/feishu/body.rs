@@ -18,6 +18,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use tokio::sync::mpsc;
 
+use super::limit::Progress;
 use crate::blocking::off_runtime;
 use crate::config::ImageEncoding;
 use crate::image::{ContentHash, Hasher};
@@ -49,14 +50,22 @@ pub enum SourceFault {
     Unreadable(String),
 }
 
-/// The body, and where it says why it broke off.
+/// The body.
 pub(super) struct ImageBody {
     parts: mpsc::Receiver<Result<Bytes, SourceFault>>,
     left: u64,
+    sending: Arc<Sending>,
 }
 
-/// Set when a body broke off.
-pub(super) type Fault = Arc<OnceLock<SourceFault>>;
+/// What a body tells while it is sent.
+pub(super) struct Sending {
+    /// Set when it broke off.
+    pub fault: OnceLock<SourceFault>,
+    /// Its length in bytes.
+    pub length: u64,
+    /// What was handed over.
+    pub progress: Progress,
+}
 
 /// Starts reading `picture` on a thread of its own, and hands out the body of a request that writes
 /// it to `range` under `name`.
@@ -68,7 +77,7 @@ pub(super) async fn start(
     encoding: ImageEncoding,
     range: &str,
     name: &str,
-) -> Result<(ImageBody, Fault), SourceFault> {
+) -> Result<(ImageBody, Arc<Sending>), SourceFault> {
     let (head, tail) = frame(encoding, range, name);
     let picture = picture.clone();
     let image = match encoding {
@@ -78,24 +87,29 @@ pub(super) async fn start(
             off_runtime(move || array_length(&picture)).await?
         }
     };
-    let left = head.len() as u64 + image + tail.len() as u64;
+    let length = head.len() as u64 + image + tail.len() as u64;
     let (parts, received) = mpsc::channel(CHUNKS_AHEAD);
-    let fault = Fault::default();
-    let told = Arc::clone(&fault);
+    let sending = Arc::new(Sending {
+        fault: OnceLock::new(),
+        length,
+        progress: Progress::new(length),
+    });
+    let told = Arc::clone(&sending);
     tokio::task::spawn_blocking(move || {
         // A failed hand-over means that nobody wants the body any more.
         let hand_over = |part: Vec<u8>| parts.blocking_send(Ok(part.into())).is_ok();
         if let Err(broken) = produce(&picture, encoding, head, &tail, hand_over) {
-            let _ = told.set(broken.clone());
+            let _ = told.fault.set(broken.clone());
             let _ = parts.blocking_send(Err(broken));
         }
     });
     Ok((
         ImageBody {
             parts: received,
-            left,
+            left: length,
+            sending: Arc::clone(&sending),
         },
-        fault,
+        sending,
     ))
 }
 
@@ -258,7 +272,9 @@ impl Body for ImageBody {
         self.parts.poll_recv(context).map(|part| {
             part.map(|part| {
                 part.map(|bytes| {
-                    self.left = self.left.saturating_sub(bytes.len() as u64);
+                    let moved = bytes.len() as u64;
+                    self.left = self.left.saturating_sub(moved);
+                    self.sending.progress.moved(moved);
                     Frame::data(bytes)
                 })
             })
@@ -380,7 +396,7 @@ mod tests {
     async fn a_body_nobody_reads_any_more_ends_its_reader() {
         let picture = picture(&vec![7; 10 * CHUNK]);
         let file = Arc::downgrade(&picture.file);
-        let (body, _fault) = start(&picture, ImageEncoding::Base64, "a!A1:A1", "a.png")
+        let (body, _sending) = start(&picture, ImageEncoding::Base64, "a!A1:A1", "a.png")
             .await
             .unwrap();
         drop((body, picture));

@@ -7,15 +7,17 @@ use std::error::Error as _;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytesize::ByteSize;
 use metrics::counter;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
 use reqwest::{Method, RequestBuilder, StatusCode, Url};
 use secrecy::ExposeSecret;
 use serde_json::json;
 
-use super::body::{self, Fault, Picture, SourceFault};
+use super::body::{self, Picture, Sending, SourceFault};
 use super::class::{Class, classify};
 use super::error::{CallError, Outcome, Refusal};
+use super::limit::{Crowd, Late, late};
 use super::meter::{self, Kind, Meter};
 use super::pace::Pace;
 use super::token::{Fresh, Token, Tokens};
@@ -26,9 +28,6 @@ use crate::pulse::{waiting, within};
 
 /// Longest answer read, in bytes: the API's own bound for its longest.
 const ANSWER_MOST: usize = 10 * 1024 * 1024;
-/// A link slower than this in bytes a second is taken as broken: the request's time limit grows by a
-/// second for so many bytes of body, so that 20 MiB get through at 1 Mbit/s.
-const SLOWEST_UPLINK: u64 = 100_000;
 /// An idle connection is given up before common gateways close it under us.
 const IDLE: Duration = Duration::from_secs(50);
 /// Longest wait a server can ask for.
@@ -77,6 +76,8 @@ struct Inner {
     request_timeout: Duration,
     tokens: Tokens,
     pace: Pace,
+    /// The writes in flight.
+    crowd: Crowd,
 }
 
 /// A call that carries a token.
@@ -115,7 +116,6 @@ impl Client {
         let mut http = reqwest::Client::builder()
             .user_agent(concat!("pixcell/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(config.connect_timeout)
-            .read_timeout(config.request_timeout)
             .pool_idle_timeout(IDLE)
             .tcp_nodelay(true)
             // A redirect could carry the body, and with it the app's secret, to another host.
@@ -156,6 +156,7 @@ impl Client {
             request_timeout: config.request_timeout,
             tokens: Tokens::default(),
             pace: Pace::new(config.requests_per_second),
+            crowd: Crowd::default(),
         };
         Ok(Self(Arc::new(inner), None))
     }
@@ -347,15 +348,13 @@ impl Client {
         match call {
             Call::Get(url) => {
                 let request = self.request(Method::GET, url.clone(), token);
-                let limit = self.0.request_timeout;
-                let sent = self.send(Kind::Counted, request, limit, None).await;
+                let sent = self.send(Kind::Counted, request, None).await;
                 counted("read", sent)
             }
             Call::Post(url, body) => {
                 let request = self.request(Method::POST, url.clone(), token);
                 let request = request.body(body.to_string());
-                let limit = self.0.request_timeout;
-                self.send(Kind::Counted, request, limit, None).await
+                self.send(Kind::Counted, request, None).await
             }
             Call::Write {
                 url,
@@ -363,14 +362,12 @@ impl Client {
                 name,
                 picture,
             } => {
-                let (body, fault) = body::start(picture, self.0.encoding, range, name)
+                let (body, sending) = body::start(picture, self.0.encoding, range, name)
                     .await
                     .map_err(CallError::Source)?;
-                let limit = self.0.request_timeout
-                    + Duration::from_secs(body::encoded_length(picture.length) / SLOWEST_UPLINK);
                 let request = self.request(Method::POST, url.clone(), token);
                 let request = request.body(reqwest::Body::wrap(body));
-                let sent = self.send(Kind::Counted, request, limit, Some(&fault)).await;
+                let sent = self.send(Kind::Counted, request, Some(&sending)).await;
                 counted("write", sent)
             }
         }
@@ -389,8 +386,7 @@ impl Client {
             .post(url)
             .header(CONTENT_TYPE, JSON)
             .body(body.to_string());
-        let limit = self.0.request_timeout;
-        let sent = self.send(Kind::Token, request, limit, None).await;
+        let sent = self.send(Kind::Token, request, None).await;
         let (answer, log_id) = counted("token", sent).map_err(as_credentials)?;
         let value = answer.rest["tenant_access_token"]
             .as_str()
@@ -422,19 +418,25 @@ impl Client {
             .header(CONTENT_TYPE, JSON)
     }
 
-    /// Sends one request in its turn and reads the answer, which takes at most `limit`.
+    /// Sends one request in its turn and reads the answer. A write tells how its body goes.
     async fn send(
         &self,
         kind: Kind,
         request: RequestBuilder,
-        limit: Duration,
-        fault: Option<&Fault>,
+        sending: Option<&Sending>,
     ) -> Result<(Answer, Option<String>), CallError> {
         waiting(self.0.pace.turn()).await;
         if let Some(meter) = &self.1 {
             meter.spend(kind).await.map_err(CallError::Withheld)?;
         }
-        let done = within(limit, self.exchange(request.timeout(limit), fault)).await;
+        let done = match sending {
+            // It ends by its own limits, which grow while others share the link.
+            Some(sending) => waiting(self.write(request, sending)).await,
+            None => {
+                let limit = self.0.request_timeout;
+                within(limit, exchange(request.timeout(limit))).await
+            }
+        };
         if let (Some(meter), Err(error)) = (&self.1, &done)
             && kind == Kind::Counted
             && meter::is_free(error)
@@ -444,28 +446,24 @@ impl Client {
         done
     }
 
-    async fn exchange(
+    /// A write has limits of its own, and a body that may break off.
+    async fn write(
         &self,
         request: RequestBuilder,
-        fault: Option<&Fault>,
+        sending: &Sending,
     ) -> Result<(Answer, Option<String>), CallError> {
-        let source_fault = || {
-            fault
-                .and_then(|fault| fault.get())
-                .cloned()
-                .map(CallError::Source)
+        let crowd = self.0.crowd.join();
+        let timeout = self.0.request_timeout;
+        let done = tokio::select! {
+            done = exchange(request) => done,
+            limit = late(timeout, sending.length, &sending.progress, &crowd) => {
+                Err(given_up(limit, sending.progress.left()))
+            }
         };
-        let response = match request.send().await {
-            Ok(response) => response,
-            Err(error) => return Err(source_fault().unwrap_or_else(|| network(error))),
-        };
-        let (status, headers) = (response.status(), response.headers().clone());
-        let answer = read_answer(response).await;
-        if let Some(broken) = source_fault() {
-            return Err(broken);
+        match sending.fault.get() {
+            Some(broken) => Err(CallError::Source(broken.clone())),
+            None => done,
         }
-        let (text, log_id) = (answer.map_err(network)?, header(&headers, "x-tt-logid"));
-        judge(status, &headers, &text, log_id)
     }
 
     fn url(&self, path: &[&str]) -> Url {
@@ -479,6 +477,14 @@ impl Client {
 }
 
 const JSON: &str = "application/json; charset=utf-8";
+
+/// Makes one request and reads the answer.
+async fn exchange(request: RequestBuilder) -> Result<(Answer, Option<String>), CallError> {
+    let response = request.send().await.map_err(network)?;
+    let (status, headers) = (response.status(), response.headers().clone());
+    let text = read_answer(response).await.map_err(network)?;
+    judge(status, &headers, &text, header(&headers, "x-tt-logid"))
+}
 
 /// Counts a call by what came of it.
 fn counted<T>(endpoint: &'static str, done: Result<T, CallError>) -> Result<T, CallError> {
@@ -631,6 +637,28 @@ fn network(error: reqwest::Error) -> CallError {
         what: format!("{kind} ({})", chain(&error)),
         outcome,
     }
+}
+
+/// A write that passed a limit of time with so many bytes of its body left.
+fn given_up(limit: Late, left: u64) -> CallError {
+    let sent = match left {
+        0 => "all was sent".to_owned(),
+        left => format!("{} were not sent yet", ByteSize(left).display().iec()),
+    };
+    let what = match limit {
+        Late::Idle(idle) => {
+            format!("the API did not answer in time (nothing moved for {idle:.0?}; {sent})")
+        }
+        Late::Slow(took) => {
+            format!("the API did not answer in time (the link is too slow: {took:.0?}; {sent})")
+        }
+    };
+    // Nothing can come of a body that is not whole.
+    let outcome = match left {
+        0 => Outcome::Unknown,
+        _ => Outcome::Untouched,
+    };
+    CallError::Network { what, outcome }
 }
 
 /// The innermost causes, which say more than reqwest's own words.

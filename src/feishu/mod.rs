@@ -7,6 +7,7 @@ mod body;
 mod class;
 mod client;
 mod error;
+mod limit;
 mod meter;
 mod name;
 mod pace;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use pixcell::sandbox::{AnswerWhen, CallRecord, Cut, Endpoint, Fault, Outcome};
 use rstest::rstest;
 
-use crate::support::{DOC, Mapping, Rig, SHEET, document, large_jpeg, png};
+use crate::support::{DOC, Mapping, Rig, SHEET, document, large_jpeg, padded, png};
 
 const IMAGE: Endpoint = Endpoint::ValuesImage;
 
@@ -210,4 +210,39 @@ fn a_caller_that_gives_up_a_slow_call_makes_no_second_one_beside_it() {
     let calls = rig.write_records();
     assert_eq!(calls[0].outcome, Some(Outcome::Abandoned));
     rig.finish(2);
+}
+
+#[test]
+fn a_large_picture_gets_through_a_link_that_needs_longer_than_the_time_limit() {
+    let mut rig = Rig::with(|plan| plan.feishu.push("request_timeout: 1s".into()));
+    rig.start();
+    // 11 MB of body at 3 MB/s.
+    rig.fault(Fault::on(IMAGE).slow_read(3_000_000));
+    let picture = padded(1, 8_000_000);
+    rig.drop_file("B2.jpg", &picture);
+    rig.expect("B2", &picture);
+    let call = &rig.write_records()[0];
+    let took = call.ended_ms.unwrap() - call.started_ms;
+    assert!(took > 3_000, "{took} ms");
+    rig.finish(1);
+}
+
+#[test]
+fn a_silent_server_holds_up_its_own_document_only() {
+    let mut rig = Rig::with(|plan| {
+        plan.feishu.push("request_timeout: 1s".into());
+        plan.sandbox.documents.push(document("DocHall"));
+        plan.mappings.push(Mapping::new("hall", "hall", "DocHall"));
+    });
+    std::fs::create_dir(rig.path("hall")).unwrap();
+    rig.start();
+    let silent = Fault::on(IMAGE).spreadsheet(DOC).forever();
+    rig.fault(silent.delay_write(Duration::from_hours(1)));
+    rig.drop_file("B2.png", &png(1));
+    rig.wait("the call has begun", |state| state.calls(IMAGE) == 1);
+    std::fs::write(rig.path("hall/B3.png"), png(2)).unwrap();
+    rig.expect_in("DocHall", "B3", &png(2));
+    rig.warned(&["B2.png", "did not answer in time", "all was sent"]);
+    rig.sandbox().clear_faults();
+    rig.expect("B2", &png(1));
 }

@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use pixcell::image::ContentHash;
 use pixcell::sandbox::{Endpoint, Fault, Outcome};
 
-use crate::support::{DOC, Rig, SHEET, jpeg, png};
+use crate::support::{DOC, Rig, SHEET, padded, png};
 
 #[test]
 fn twenty_versions_during_a_call_cost_one_more_call() {
@@ -79,13 +79,6 @@ fn a_rescan_during_a_call_does_not_bring_an_older_file_back() {
     rig.daemon().wait_line(&["listing the folder, as asked"]);
     rig.finish(2);
     rig.expect("B2", &png(2));
-}
-
-/// A picture of this many bytes: what follows a JPEG's end is no part of it, and is sent all the same.
-fn padded(seed: u32, length: usize) -> Vec<u8> {
-    let mut bytes = jpeg(seed);
-    bytes.resize(length, b'x');
-    bytes
 }
 
 #[test]

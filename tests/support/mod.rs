@@ -19,7 +19,7 @@ use std::time::Duration;
 pub use browser::Browser;
 pub use http::{Answer, exchange, fetch_token, get};
 pub use judge::{Judge, Known};
-pub use pictures::{Random, jpeg, large_jpeg, photo, png, seed, with_comments};
+pub use pictures::{Random, jpeg, large_jpeg, padded, photo, png, seed, with_comments};
 pub use plan::{DOC, FOLDER, Mapping, Plan, SECRET, SHEET, document};
 pub use process::Ended;
 pub use rig::{Rig, raw};

@@ -59,6 +59,13 @@ pub fn seed() -> u64 {
     seed
 }
 
+/// A picture of this many bytes: what follows a JPEG's end is no part of it, and is sent all the same.
+pub fn padded(seed: u32, length: usize) -> Vec<u8> {
+    let mut bytes = jpeg(seed);
+    bytes.resize(length, b'x');
+    bytes
+}
+
 /// Numbers that look random and come again with the same seed (splitmix64).
 pub struct Random(u64);
 
