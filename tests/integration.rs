@@ -24,6 +24,7 @@ mod integration {
     mod memory;
     mod names;
     mod newest;
+    mod outage;
     mod pace;
     mod plan;
     mod power;

@@ -10,6 +10,9 @@ pub enum Class {
     Throttled(Scope),
     /// It will pass: back off, then the same again, for as long as it takes.
     Busy,
+    /// The API was not reached: nobody answered, or somebody else did (a gateway, a captive portal). It will
+    /// pass, and concerns every call.
+    Unreached,
     /// The token is no longer good: fetch another, once.
     Token,
     /// The app or its credentials are wrong; nothing can be sent until a person mends it.
@@ -35,6 +38,7 @@ impl Class {
             Self::Throttled(Scope::App) => "throttled_app",
             Self::Throttled(Scope::Document) => "throttled_document",
             Self::Busy => "busy",
+            Self::Unreached => "unreached",
             Self::Token => "token",
             Self::Credentials => "credentials",
             Self::Quota => "quota",
@@ -82,7 +86,8 @@ pub fn classify(status: u16, code: Option<i64>) -> Class {
         (429, _) => Class::Throttled(Scope::App),
         (401, _) => Class::Token,
         (413, _) => Class::Image,
-        (500.., _) | (_, None | Some(0)) => Class::Busy,
+        (_, None) => Class::Unreached,
+        (500.., _) | (_, Some(0)) => Class::Busy,
         (_, Some(_)) => Class::Unknown,
     })
 }
@@ -122,7 +127,9 @@ pub fn advice(class: Class, code: Option<i64>) -> &'static str {
             "the API says that nothing changed or that the request was wrong: look at the cell, and replace the file if the image is missing"
         }
         (_, Some(90_222 | 90_227)) => "make the image smaller",
-        (Class::Throttled(_) | Class::Busy, _) => "pixcell tries again by itself",
+        (Class::Throttled(_) | Class::Busy | Class::Unreached, _) => {
+            "pixcell tries again by itself"
+        }
         (Class::Token, _) => "pixcell fetches a new token",
         (Class::Credentials, _) => "check the app in the developer console",
         (Class::Quota, _) => {
@@ -172,11 +179,11 @@ mod tests {
     #[case(401, None, Class::Token)]
     #[case(401, Some(424_242), Class::Token)]
     #[case(413, None, Class::Image)]
-    #[case(200, None, Class::Busy)]
-    #[case(302, None, Class::Busy)]
-    #[case(404, None, Class::Busy)]
+    #[case(200, None, Class::Unreached)]
+    #[case(302, None, Class::Unreached)]
+    #[case(404, None, Class::Unreached)]
     #[case(500, Some(424_242), Class::Busy)]
-    #[case(503, None, Class::Busy)]
+    #[case(503, None, Class::Unreached)]
     #[case(400, Some(0), Class::Busy)]
     fn without_a_known_code_the_status_decides(
         #[case] status: u16,

@@ -94,8 +94,8 @@ enum Call<'a> {
 
 impl Client {
     /// The next call fetches a token, which then has what a person has granted meanwhile.
-    pub async fn forget_token(&self) {
-        self.0.tokens.forget().await;
+    pub fn forget_token(&self) {
+        self.0.tokens.forget();
     }
 }
 
@@ -329,13 +329,17 @@ impl Client {
         loop {
             match self.call_once(call, &token).await {
                 Err(CallError::Refused(refusal)) if refusal.class == Class::Token => {
-                    if !self.0.tokens.refuse(&token).await || renewed {
+                    if !self.0.tokens.refuse(&token) || renewed {
                         return Err(still_refused(refusal));
                     }
                     renewed = true;
                     token = self.0.tokens.get(|| self.fetch_token()).await?;
                 }
-                done => return done,
+                Ok(done) => {
+                    self.0.tokens.accepted(&token);
+                    return Ok(done);
+                }
+                Err(failed) => return Err(failed),
             }
         }
     }
@@ -622,10 +626,10 @@ async fn read_user_token(path: &std::path::Path) -> Result<Fresh, CallError> {
 
 fn network(error: reqwest::Error) -> CallError {
     // Without a connection nothing was sent; after that nobody knows.
-    let outcome = if error.is_connect() {
-        Outcome::Untouched
+    let (outcome, class) = if error.is_connect() {
+        (Outcome::Untouched, Class::Unreached)
     } else {
-        Outcome::Unknown
+        (Outcome::Unknown, Class::Busy)
     };
     let kind = match () {
         () if error.is_connect() => "the API cannot be reached",
@@ -636,6 +640,7 @@ fn network(error: reqwest::Error) -> CallError {
     CallError::Network {
         what: format!("{kind} ({})", chain(&error)),
         outcome,
+        class,
     }
 }
 
@@ -658,7 +663,11 @@ fn given_up(limit: Late, left: u64) -> CallError {
         0 => Outcome::Unknown,
         _ => Outcome::Untouched,
     };
-    CallError::Network { what, outcome }
+    CallError::Network {
+        what,
+        outcome,
+        class: Class::Busy,
+    }
 }
 
 /// The innermost causes, which say more than reqwest's own words.
@@ -732,9 +741,13 @@ mod tests {
     #[case(200, r#"{"code":0,"msg":"success","data":{}}"#, None)]
     #[case(200, r#"{"code":90218,"msg":"locked"}"#, Some(Class::Cell))]
     #[case(500, r#"{"code":0,"msg":"success","data":{}}"#, Some(Class::Busy))]
-    #[case(200, "<html>Sign in to the hotel's network</html>", Some(Class::Busy))]
-    #[case(200, "", Some(Class::Busy))]
-    #[case(307, "", Some(Class::Busy))]
+    #[case(
+        200,
+        "<html>Sign in to the hotel's network</html>",
+        Some(Class::Unreached)
+    )]
+    #[case(200, "", Some(Class::Unreached))]
+    #[case(307, "", Some(Class::Unreached))]
     fn success_takes_both_the_status_and_the_code(
         #[case] status: u16,
         #[case] text: &str,

@@ -19,6 +19,8 @@ pub enum CallError {
         what: String,
         /// Whether the request may have reached the server whole.
         outcome: Outcome,
+        /// [`Class::Unreached`] when there was no connection, else [`Class::Busy`].
+        class: Class,
     },
     /// The file is not what it was when it was hashed; the request was not completed.
     #[error(transparent)]
@@ -76,12 +78,13 @@ impl CallError {
         }
     }
 
-    /// The class of the failure; a fault of the network, or a call that was not made,
-    /// is [`Class::Busy`].
+    /// The class of the failure; a call that was not made is [`Class::Busy`], and one that failed for its
+    /// file has none.
     pub fn class(&self) -> Option<Class> {
         match self {
             Self::Refused(refusal) => Some(refusal.class),
-            Self::Network { .. } | Self::Withheld(_) => Some(Class::Busy),
+            Self::Network { class, .. } => Some(*class),
+            Self::Withheld(_) => Some(Class::Busy),
             Self::Source(_) => None,
         }
     }

@@ -62,6 +62,7 @@ mod tests {
         CallError::Network {
             what: String::new(),
             outcome,
+            class: Class::Busy,
         }
     }
 

@@ -23,7 +23,7 @@ use crate::image::ContentHash;
 use crate::placement::Routes;
 use crate::pulse::Pulses;
 use crate::store::{self, Lock, LockError, Store, StoreError, Timestamp};
-use crate::upload::{Budget, Documents, Gate, LaneEvent, SharedGate};
+use crate::upload::{Budget, Documents, Gate, LaneEvent, LaneGates, SharedGate};
 use crate::watch::Ticks;
 
 /// Events for people; whoever lags further behind misses some.
@@ -151,6 +151,8 @@ pub(super) struct Lasting {
     pub written: Arc<AtomicU64>,
     /// A wait that the server asked for holds whatever the configuration.
     pub gate: Arc<SharedGate>,
+    /// And so does one for a document.
+    pub lane_gates: LaneGates,
     /// The app's calls of the month, whatever the configuration.
     pub budget: Arc<Budget>,
     pub documents: Documents,
@@ -177,6 +179,7 @@ pub async fn run(setup: Setup, mut parts: Parts<'_>) -> Result<Outcome, DaemonEr
         written: Arc::default(),
         gate: Arc::default(),
         budget: Arc::new(counted(&state_dir).await?),
+        lane_gates: LaneGates::default(),
         documents: Documents::default(),
         pulses: pulses.clone(),
     };
@@ -190,7 +193,7 @@ pub async fn run(setup: Setup, mut parts: Parts<'_>) -> Result<Outcome, DaemonEr
             Ok(Next::Ended(ended)) => break ended,
             Ok(Next::Reload(next)) => {
                 setup = *next;
-                setup.client.forget_token().await;
+                setup.client.forget_token();
             }
             Err(error) if parts.mode == Mode::Serve && lasting.store.is_refused() => {
                 error!("{error}; nothing is sent until the disk takes writes again");
@@ -216,9 +219,9 @@ pub async fn run(setup: Setup, mut parts: Parts<'_>) -> Result<Outcome, DaemonEr
                 return Err(error);
             }
         }
-        lasting
-            .gate
-            .change(|gate: &mut Gate| gate.try_now(Instant::now()));
+        let now = tokio::time::Instant::now();
+        lasting.gate.change(|gate: &mut Gate| gate.try_now(now));
+        lasting.lane_gates.try_now(now);
     };
     lasting.budget.settle().await;
     let store = &lasting.store;

@@ -30,7 +30,7 @@ use crate::feishu::Meter;
 use crate::intake::{self, Digested, Intake};
 use crate::placement::{Route, Routes};
 use crate::store::{FileKey, Store, StoreError, Timestamp};
-use crate::upload::{self, Budget, Lane, LaneEvent, LaneState, Shared, SharedGate};
+use crate::upload::{self, Budget, Closed, Lane, LaneEvent, LaneState, Shared, SharedGate};
 use crate::watch::{Candidate, Finding, FolderState, Hint, Ticks, Watched};
 
 /// How long calls in flight may take once the daemon stops.
@@ -102,6 +102,7 @@ impl Run {
             written,
             gate,
             budget,
+            lane_gates,
             documents,
             ..
         } = lasting;
@@ -132,7 +133,7 @@ impl Run {
                 .filter(|route| route.mapping.spreadsheet == spreadsheet);
             let (tell_compared, told_compared) =
                 watch::channel(ours.all(|route| known.contains(&route.mapping)));
-            let gate = Arc::new(SharedGate::default());
+            let gate = lane_gates.of(&spreadsheet);
             let lane = Lane {
                 spreadsheet: spreadsheet.clone(),
                 shared: shared.clone(),
@@ -468,7 +469,10 @@ impl Run {
             let lane = spreadsheet.clone();
             let next = self.store.call(move |store| store.next(&lane)).await?;
             let state = state.borrow().clone();
-            let lasting = |gate: &SharedGate| gate.closed().filter(|closed| !closed.passing);
+            let lasting = |gate: &SharedGate| {
+                let lasts = |closed: &Closed| !closed.passing || closed.failed + 1 >= PASS_FAILURES;
+                gate.closed().filter(lasts)
+            };
             let why = match (next, state) {
                 (_, LaneState::Sending { .. } | LaneState::Starting) => return Ok(None),
                 (None, _) => continue,

@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::placement::SlotAddress;
-use crate::store::{Done, FileKey, Store, StoreError, Target, Timestamp};
+use crate::store::{Done, FileKey, Job, Store, StoreError, Target, Timestamp};
 
 /// One line of the history.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -92,15 +92,18 @@ pub fn history(
     Ok(lines)
 }
 
-/// Puts parked jobs of a path or cell, or all, back in their lanes. Tells how many. On disk when this
-/// returns.
+/// Puts parked jobs of a path or cell, or all, back in their lanes, and makes those due that wait after a
+/// failure. Tells how many were parked. On disk when this returns.
 ///
 /// # Errors
 /// When sled or the disk fails, or a record is damaged.
 pub fn retry(store: &Store, about: Option<&str>) -> Result<usize, StoreError> {
-    let released = store.release(Timestamp::now(), |address, job, _| {
+    let meant = |address: &SlotAddress, job: &Job| {
         about.is_none_or(|about| concerns(about, &job.source, address, None))
-    })?;
+    };
+    let now = Timestamp::now();
+    store.hasten(now, meant)?;
+    let released = store.release(now, |address, job, _| meant(address, job))?;
     store.sync()?;
     Ok(released)
 }

@@ -362,6 +362,7 @@ impl Budget {
             since: self.lock().count.at,
             until,
             passing: false,
+            failed: 0,
         })
     }
 

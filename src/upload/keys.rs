@@ -256,7 +256,7 @@ impl KeyColumns {
     pub fn looked(&mut self, column: &KeyColumn) {
         if let Some(missing) = self.missing.get_mut(column) {
             missing.looks = missing.looks.saturating_add(1);
-            missing.at = Instant::now() + Probes::PERSON.wait(missing.looks);
+            missing.at = Instant::now() + Probes::Person.wait(missing.looks);
         }
     }
 

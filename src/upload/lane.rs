@@ -18,7 +18,7 @@ use tracing::{debug, info, warn};
 
 use super::append::{Appending, Failed};
 use super::budget::{Budget, Permit};
-use super::gate::{Closed, Gate, Pass, SharedGate};
+use super::gate::{Closed, Gate, Pass, Pause, SharedGate};
 use super::keys::KeyColumn;
 use super::react::{Probes, Reaction, back_off, react};
 use super::resolve::{Document, NoTarget};
@@ -155,7 +155,7 @@ pub enum LaneEvent {
         /// Calls of this lane that failed in a row.
         failures: u32,
     },
-    /// A gate closed that a person has to open.
+    /// A gate closed until a probe gets through.
     GateClosed {
         /// Why, and what to do.
         reason: String,
@@ -190,6 +190,7 @@ pub async fn run(lane: Lane, stop: CancellationToken) -> Result<(), StoreError> 
         mended: 0,
         failures: 0,
         unknown: (0, 0),
+        probing: Probing::default(),
         stop: stop.clone(),
     };
     while let Some(next) = stop.run_until_cancelled(worker.next()).await {
@@ -214,7 +215,7 @@ enum Next {
 }
 
 /// Which gates a turn probes.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 struct Probing {
     own: bool,
     app: bool,
@@ -225,10 +226,12 @@ struct Worker {
     document: Document,
     /// [`Shared::mended`] when the document was asked.
     mended: u64,
-    /// Calls that failed in a row.
+    /// Calls that failed in a row, those left out that did not reach the API.
     failures: u32,
     /// A job, and how often in a row its call was answered with a code that nobody knows.
     unknown: (u64, u32),
+    /// Which gates this turn probes.
+    probing: Probing,
     /// No call begins after this.
     stop: CancellationToken,
 }
@@ -341,6 +344,7 @@ impl Worker {
 
     /// Sends one job and records what came of it.
     async fn turn(&mut self, waiting: Waiting, probing: Probing) -> Turn {
+        self.probing = probing;
         let done = self.send(waiting).await;
         self.lane.state.send_modify(|state| {
             if matches!(state, LaneState::Sending { .. }) {
@@ -597,16 +601,13 @@ impl Worker {
 
     /// Both gates are open, and the next failure is a first one.
     fn got_through(&mut self) {
-        if self.failures > 0 {
-            info!(spreadsheet = %self.lane.spreadsheet, failures = self.failures, "calls succeed again");
-            self.failures = 0;
-        }
         let (own, app) = (
             self.lane.gate.change(Gate::open),
             self.shared().gate.change(Gate::open),
         );
-        if own || app {
-            info!(spreadsheet = %self.lane.spreadsheet, "sending again");
+        let failures = std::mem::take(&mut self.failures);
+        if failures > 0 || own || app {
+            info!(spreadsheet = %self.lane.spreadsheet, failures, "calls succeed again");
         }
     }
 
@@ -628,10 +629,13 @@ impl Worker {
         );
         let reaction = match reaction {
             // It concerns whatever the document would get, not this picture.
-            Reaction::Park(_) if resolving => Reaction::CloseLane(Probes::PERSON),
+            Reaction::Park(_) if resolving => Reaction::CloseLane(Probes::Person),
             reaction => reaction,
         };
-        self.failures = self.failures.saturating_add(1);
+        // A host that is not reached says nothing of this lane: its own waits do not grow meanwhile.
+        if class != Class::Unreached {
+            self.failures = self.failures.saturating_add(1);
+        }
         if matches!(class, Class::Document | Class::Cell) {
             self.document.forget();
         }
@@ -639,6 +643,8 @@ impl Worker {
         let FileKey { mapping, path } = &job.source;
         let slot = &address.slot;
         let (code, logid) = told(&error);
+        let asked = error.wait().is_some();
+        let own_wait = back_off(self.failures.saturating_sub(1));
         let due = match reaction {
             Reaction::Park(until) => {
                 self.failures = 0;
@@ -647,47 +653,49 @@ impl Worker {
                     .await;
             }
             Reaction::CloseApp(probes) => {
-                self.close(
-                    &self.shared().gate,
-                    "the app",
-                    &job,
-                    slot,
-                    (&reason, &error),
-                    |gate| {
-                        gate.close(&reason, probes, now, clock);
-                    },
-                );
+                let probe = self.probing.app;
+                let gate = &self.shared().gate;
+                self.close(gate, "the app", &job, slot, &error, (probes, probe));
+                // Others may get through and open it again, for ever: this lane then waits all the same.
+                if probes != Probes::Host {
+                    let wait = Pause {
+                        wait: own_wait,
+                        asked: false,
+                    };
+                    let gate = &self.lane.gate;
+                    gate.change(|gate| gate.pause(&reason, wait, now, clock));
+                }
                 clock
             }
             Reaction::CloseLane(probes) => {
+                let (gate, probe) = (&self.lane.gate, self.probing.own);
                 self.close(
-                    &self.lane.gate,
+                    gate,
                     "this spreadsheet",
                     &job,
                     slot,
-                    (&reason, &error),
-                    |gate| {
-                        gate.close(&reason, probes, now, clock);
-                    },
+                    &error,
+                    (probes, probe),
                 );
                 clock
             }
             Reaction::PauseApp(wait) => {
                 warn!(%mapping, file = %path, %slot, code, logid, "{reason}; all calls wait for {wait:.1?}");
-                self.shared()
-                    .gate
-                    .change(|gate| gate.pause(&reason, wait, now, clock));
+                let wait = Pause { wait, asked };
+                let gate = &self.shared().gate;
+                gate.change(|gate| gate.pause(&reason, wait, now, clock));
                 clock
             }
             Reaction::PauseLane(_) | Reaction::BackOff => {
                 let wait = match reaction {
                     Reaction::PauseLane(wait) => wait,
-                    _ => back_off(self.failures - 1),
+                    _ => own_wait,
                 };
                 warn!(%mapping, file = %path, %slot, failures = self.failures, code, logid, "{reason}; next try in {wait:.1?}");
+                let pause = Pause { wait, asked };
                 self.lane
                     .gate
-                    .change(|gate| gate.pause(&reason, wait, now, clock));
+                    .change(|gate| gate.pause(&reason, pause, now, clock));
                 self.lane.state.send_replace(LaneState::Waiting {
                     why: reason.clone(),
                     failures: self.failures,
@@ -730,20 +738,21 @@ impl Worker {
         whose: &str,
         job: &Job,
         slot: &crate::placement::Slot,
-        (reason, error): (&str, &CallError),
-        close: impl FnOnce(&mut Gate),
+        error: &CallError,
+        (probes, probe): (Probes, bool),
     ) {
-        let before = gate.closed().filter(|closed| !closed.passing);
-        gate.change(close);
+        let (now, clock, reason) = (Instant::now(), Timestamp::now(), error.to_string());
+        let before = gate.closed();
+        let wait = gate.change(|gate| gate.close(&reason, probes, probe, now, clock));
         let FileKey { mapping, path } = &job.source;
         // Told when it closes and when the reason changes, not at every probe.
-        if before.is_none_or(|before| before.reason != *reason) {
+        if let Some(wait) = wait
+            && before.is_none_or(|before| before.reason != reason)
+        {
             let (code, logid) = told(error);
-            warn!(%mapping, file = %path, %slot, code, logid, "nothing is sent for {whose}: {reason}");
+            warn!(%mapping, file = %path, %slot, code, logid, "nothing is sent for {whose}: {reason}; next try in {wait:.1?}");
         }
-        self.tell(LaneEvent::GateClosed {
-            reason: reason.to_owned(),
-        });
+        self.tell(LaneEvent::GateClosed { reason });
     }
 
     async fn park(&self, address: SlotAddress, job: Job, parked: Parked, untouched: bool) -> Turn {

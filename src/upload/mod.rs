@@ -13,7 +13,7 @@ mod resolve;
 
 pub use allowance::Pace;
 pub use budget::{Budget, Calls, Permit};
-pub use gate::{Closed, Gate, Pass, SharedGate};
+pub use gate::{Closed, Gate, LaneGates, Pass, Pause, SharedGate};
 pub use lane::{Documents, Lane, LaneEvent, LaneState, Shared, run};
 pub use react::{Reaction, react};
 pub use resolve::{fits, holds_column};

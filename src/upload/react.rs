@@ -37,28 +37,25 @@ pub enum Reaction {
 
 /// The rhythm of the calls that try a closed gate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Probes {
-    first: Duration,
-    longest: Duration,
+pub enum Probes {
+    /// A host that cannot be reached: as any back-off, from a second to 5 min.
+    Host,
+    /// A document or credentials that a person mends: after 30 s, then doubling up to 10 min.
+    Person,
+    /// The month's quota: hourly.
+    Quota,
 }
 
 impl Probes {
-    /// A document or credentials that a person mends: after 30 s, then doubling up to 10 min.
-    pub const PERSON: Self = Self {
-        first: FIRST_PROBE,
-        longest: LONGEST_PROBE,
-    };
-    /// The month's quota: hourly.
-    pub const QUOTA: Self = Self {
-        first: QUOTA_PROBE,
-        longest: QUOTA_PROBE,
-    };
-
     /// The wait before the next probe, after so many that failed.
     pub fn wait(self, failed: u32) -> Duration {
-        self.first
-            .saturating_mul(1 << failed.min(10))
-            .min(self.longest)
+        match self {
+            Self::Host => back_off(failed),
+            Self::Person => FIRST_PROBE
+                .saturating_mul(1 << failed.min(10))
+                .min(LONGEST_PROBE),
+            Self::Quota => QUOTA_PROBE,
+        }
     }
 }
 
@@ -73,16 +70,18 @@ pub fn react(class: Class, unknown: u32, failures: u32, wait: Option<Duration>) 
             Reaction::PauseLane(wait.unwrap_or_else(|| back_off(failures)))
         }
         Class::Busy => wait.map_or(Reaction::BackOff, Reaction::PauseLane),
+        Class::Unreached => wait.map_or(Reaction::CloseApp(Probes::Host), Reaction::PauseApp),
         Class::Unknown if unknown < UNKNOWN_TRIES => Reaction::BackOff,
-        Class::Token | Class::Credentials => Reaction::CloseApp(Probes::PERSON),
-        Class::Quota => Reaction::CloseApp(Probes::QUOTA),
-        Class::Document => Reaction::CloseLane(Probes::PERSON),
+        Class::Token | Class::Credentials => Reaction::CloseApp(Probes::Person),
+        Class::Quota => Reaction::CloseApp(Probes::Quota),
+        Class::Document => Reaction::CloseLane(Probes::Person),
         Class::Cell | Class::Full => Reaction::Park(Release::Person),
         Class::Image | Class::Unknown => Reaction::Park(Release::NewImage),
     }
 }
 
-/// The wait after so many failures in a row: doubling, capped, with jitter.
+/// The wait after so many failures in a row: doubling, with jitter of up to as much again, capped. At the
+/// cap the jitter of the waits before has set whoever began together apart.
 pub fn back_off(failures: u32) -> Duration {
     let waits = ExponentialBuilder::default()
         .with_min_delay(FIRST)
@@ -94,7 +93,7 @@ pub fn back_off(failures: u32) -> Duration {
     waits
         .build()
         .nth(failures.min(10) as usize)
-        .unwrap_or(LONGEST)
+        .map_or(LONGEST, |wait| wait.min(LONGEST))
 }
 
 #[cfg(test)]
@@ -119,9 +118,11 @@ mod tests {
     )]
     #[case(Class::Busy, 99, None, Reaction::BackOff)]
     #[case(Class::Busy, 1, ASKED, Reaction::PauseLane(Duration::from_secs(3)))]
-    #[case(Class::Credentials, 1, None, Reaction::CloseApp(Probes::PERSON))]
-    #[case(Class::Quota, 1, None, Reaction::CloseApp(Probes::QUOTA))]
-    #[case(Class::Document, 1, None, Reaction::CloseLane(Probes::PERSON))]
+    #[case(Class::Unreached, 99, None, Reaction::CloseApp(Probes::Host))]
+    #[case(Class::Unreached, 1, ASKED, Reaction::PauseApp(Duration::from_secs(3)))]
+    #[case(Class::Credentials, 1, None, Reaction::CloseApp(Probes::Person))]
+    #[case(Class::Quota, 1, None, Reaction::CloseApp(Probes::Quota))]
+    #[case(Class::Document, 1, None, Reaction::CloseLane(Probes::Person))]
     #[case(Class::Cell, 1, None, Reaction::Park(Release::Person))]
     #[case(Class::Full, 1, None, Reaction::Park(Release::Person))]
     #[case(Class::Image, 1, None, Reaction::Park(Release::NewImage))]
@@ -138,13 +139,16 @@ mod tests {
 
     #[test]
     fn waits_double_up_to_their_cap() {
-        let person: Vec<u64> = (0..7).map(|n| Probes::PERSON.wait(n).as_secs()).collect();
+        let person: Vec<u64> = (0..7).map(|n| Probes::Person.wait(n).as_secs()).collect();
         assert_eq!(person, [30, 60, 120, 240, 480, 600, 600]);
-        assert_eq!(Probes::QUOTA.wait(40), QUOTA_PROBE);
+        assert_eq!(Probes::Quota.wait(40), QUOTA_PROBE);
         for failures in 0..40 {
             let least = FIRST.saturating_mul(1 << failures.min(10)).min(LONGEST);
             let wait = back_off(failures);
-            assert!(wait >= least && wait <= LONGEST * 2, "{failures}: {wait:?}");
+            assert!(
+                wait >= least && wait <= (least * 2).min(LONGEST),
+                "{failures}: {wait:?}"
+            );
         }
     }
 }

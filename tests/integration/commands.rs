@@ -2,6 +2,7 @@
 //! comparison.
 
 use pixcell::sandbox::{Endpoint, Fault};
+use rstest::rstest;
 use serde_json::Value;
 
 use crate::support::{Rig, Signal, png};
@@ -111,5 +112,57 @@ fn what_was_mended_is_written_when_a_person_asks() {
     let retried = rig.pixcell(&["retry", "B2.png", "--config", "pixcell.yaml"]);
     assert_eq!(retried.with_code(0).stdout, "1 parked job tried again\n");
     rig.expect("B2", &png(1));
+    rig.finish(2);
+}
+
+#[rstest]
+#[case::credentials(403, 99_991_672, "the app")]
+#[case::quota(429, 99_991_403, "the app")]
+#[case::document(403, 90_213, "this spreadsheet")]
+fn a_closed_gate_is_tried_at_once_when_a_person_asks(
+    #[case] status: u16,
+    #[case] code: i64,
+    #[case] whose: &str,
+) {
+    let mut rig = Rig::started();
+    rig.fault(Fault::on(Endpoint::ValuesImage).answer(status, code, "no"));
+    rig.drop_file("B2.png", &png(1));
+    let line = rig.warned(&["nothing is sent for", whose, &code.to_string(), "B2.png"]);
+    assert!(line.contains("next try in"), "{line}");
+    let gate = |status: &Value| {
+        let gates = [&status["gate"], &status["lanes"][0]["gate"]];
+        let mut closed = gates.into_iter().filter(|gate| gate["passing"] == false);
+        closed.next().cloned()
+    };
+    let status = rig.wait_status("the gate says why", |status| gate(status).is_some());
+    let closed = gate(&status).unwrap();
+    assert!(closed["reason"].to_string().contains(&code.to_string()));
+    let wait = closed["until"].as_u64().unwrap() - closed["since"].as_u64().unwrap();
+    assert!(wait >= 30_000, "{closed}");
+    let retried = rig.pixcell(&["retry", "--all", "--config", "pixcell.yaml"]);
+    assert_eq!(retried.with_code(0).stdout, "0 parked jobs tried again\n");
+    rig.expect("B2", &png(1));
+    rig.daemon().wait_line(&["calls succeed again"]);
+    let calls = rig.write_records();
+    let pause = calls[1].started_ms - calls[0].ended_ms.unwrap();
+    assert!(
+        pause < wait,
+        "the next probe would have done it: {pause} ms"
+    );
+    rig.finish(2);
+}
+
+#[test]
+fn a_wait_that_the_server_asked_for_is_no_shorter_when_a_person_asks() {
+    let mut rig = Rig::started();
+    rig.fault(Fault::on(Endpoint::ValuesImage).throttle(429, 2));
+    rig.drop_file("B2.png", &png(1));
+    rig.warned(&["all calls wait for 2.0s", "B2.png"]);
+    rig.pixcell(&["retry", "--all", "--config", "pixcell.yaml"])
+        .with_code(0);
+    rig.expect("B2", &png(1));
+    let calls = rig.write_records();
+    let pause = calls[1].started_ms - calls[0].ended_ms.unwrap();
+    assert!(pause >= 2_000, "{pause} ms");
     rig.finish(2);
 }

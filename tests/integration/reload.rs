@@ -1,6 +1,9 @@
 //! SIGHUP takes a right configuration up and leaves a wrong one alone; SIGUSR1 compares the folders.
 
 use std::fs;
+use std::time::Duration;
+
+use pixcell::sandbox::{Endpoint, Fault};
 
 use crate::support::{Mapping, Plan, Rig, Signal, document, png};
 
@@ -260,5 +263,20 @@ fn fifty_reloads_at_once_do_no_harm() {
     rig.sandbox().release();
     rig.expect("B2", &png(1));
     rig.expect("B3", &png(2));
+    rig.finish(2);
+}
+
+#[test]
+fn a_wait_that_the_server_asked_for_outlives_a_reload() {
+    let mut rig = Rig::started();
+    let throttled = Fault::on(Endpoint::ValuesImage).answer(429, 90_217, "too many requests");
+    rig.fault(throttled.header("retry-after", "2"));
+    rig.drop_file("B2.png", &png(1));
+    rig.warned(&["B2.png", "90217", "next try in 2.0s"]);
+    rig.daemon().signal(Signal::HUP);
+    rig.expect("B2", &png(1));
+    let calls = rig.write_records();
+    let pause = Duration::from_millis(calls[1].started_ms - calls[0].ended_ms.unwrap());
+    assert!(pause >= Duration::from_secs(2), "{pause:?}");
     rig.finish(2);
 }

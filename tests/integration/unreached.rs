@@ -19,8 +19,8 @@ fn an_unreachable_server_is_waited_for_and_then_everything_arrives() {
     }
     let line = rig.warned(&["B1.png", "B1", "cannot be reached"]);
     assert!(line.contains("tries again by itself"), "{line}");
-    let status = rig.wait_status("the lane tells why", |status| {
-        status["lanes"].to_string().contains("cannot be reached")
+    let status = rig.wait_status("the gate tells why", |status| {
+        status["gate"].to_string().contains("cannot be reached")
     });
     assert_eq!(
         (&status["totals"]["parked"], &status["refused"][0]),

@@ -274,6 +274,26 @@ impl Store {
         Ok(released)
     }
 
+    /// Makes jobs that `which` selects and that wait after a failure due now.
+    ///
+    /// # Errors
+    /// When sled fails or a record is damaged.
+    pub fn hasten(&self, now: Timestamp, which: impl Fn(&SlotAddress, &Job) -> bool) -> Result<()> {
+        for entry in self.slots() {
+            let (address, slot) = entry?;
+            // A first call that is still to come waits for its slot's interval.
+            let failed = |job: &Job| job.attempts > 0;
+            let Some(job) = slot.job.filter(failed) else {
+                continue;
+            };
+            let waits = matches!(job.state, JobState::Queued { due } if due > now);
+            if waits && which(&address, &job) {
+                self.postpone(&address, &job, now, false)?;
+            }
+        }
+        Ok(())
+    }
+
     fn change_slot(&self, address: &SlotAddress, change: impl Fn(&mut SlotRecord)) -> Result<()> {
         self.write(|txn| txn.slot(address, &change))?;
         self.wake(&address.spreadsheet);

@@ -1,0 +1,247 @@
+//! A day without the API, in the time of the runtime: the whole daemon in this process, real files, a real
+//! store and real HTTP, but its clock is moved on by hand. One probe for the app, and at the end every
+//! cell holds its newest picture.
+
+use std::fs;
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use pixcell::config::{Environment, Source};
+use pixcell::image::ContentHash;
+use pixcell::placement;
+use pixcell::sandbox::{AnswerWhen, Fault, Options, Sandbox};
+use pixcell::service::{self, Ask, Intent, LaneEvent, Mode, Parts, Setup, Snapshot};
+use pixcell::store::Timestamp;
+use rstest::rstest;
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio::time::Instant;
+
+use crate::support::{LIMIT, Mapping, Plan, SHEET, document, png};
+
+const DAY: Duration = Duration::from_hours(24);
+const DOCUMENTS: [&str; 5] = ["DocA", "DocB", "DocC", "DocD", "DocE"];
+const CELLS: u32 = 10;
+/// How long calls are given before it is looked at what came of them.
+const MOMENT: Duration = Duration::from_millis(2);
+
+/// How the API is away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Away {
+    /// Nobody listens.
+    Refused,
+    /// A gateway answers in its place.
+    Gateway,
+}
+
+/// The API, on a runtime of its own whose time is everybody's.
+struct Api {
+    runtime: Runtime,
+    reserved: Option<tokio::net::TcpSocket>,
+    options: Options,
+    sandbox: Option<Sandbox>,
+}
+
+impl Api {
+    fn new(mut options: Options, away: Away) -> Self {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.set_reuseaddr(true).unwrap();
+        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        options.addr = socket.local_addr().unwrap();
+        let mut runtime = Builder::new_multi_thread();
+        runtime.worker_threads(1).enable_all();
+        let mut api = Self {
+            runtime: runtime.build().unwrap(),
+            reserved: Some(socket),
+            options,
+            sandbox: None,
+        };
+        if away == Away::Gateway {
+            api.listen();
+            let fault = Fault::on_every_call().forever().html(502);
+            let fault = fault.when(AnswerWhen::BeforeBody);
+            api.sandbox().add_fault(fault).unwrap();
+        }
+        api
+    }
+
+    fn listen(&mut self) {
+        let starting = Sandbox::start(self.options.clone());
+        let started = self.runtime.spawn(starting);
+        let (tell, told) = std::sync::mpsc::channel();
+        self.runtime.spawn(async move { tell.send(started.await) });
+        self.sandbox = Some(told.recv().unwrap().unwrap().unwrap());
+        self.reserved = None;
+    }
+
+    fn come_back(&mut self) {
+        match &self.sandbox {
+            Some(sandbox) => sandbox.clear_faults(),
+            None => self.listen(),
+        }
+    }
+
+    fn sandbox(&self) -> &Sandbox {
+        self.sandbox.as_ref().unwrap()
+    }
+
+    fn holds(&self, document: &str, row: u32, bytes: &[u8]) -> bool {
+        let state = self.sandbox().state();
+        let image = state.image(document, SHEET, &format!("B{row}"));
+        image.is_some_and(|image| image.hash == ContentHash::of(bytes))
+    }
+}
+
+fn picture(document: usize, row: u32, version: u32) -> Vec<u8> {
+    png(version * 10_000 + u32::try_from(document).unwrap() * 100 + row)
+}
+
+fn write_all(home: &Path, version: u32) {
+    for (number, document) in DOCUMENTS.iter().enumerate() {
+        for row in 1..=CELLS {
+            let file = home
+                .join(document.to_lowercase())
+                .join(format!("B{row}.png"));
+            fs::write(file, picture(number, row, version)).unwrap();
+        }
+    }
+}
+
+/// Lets real time pass, in which calls end and files are looked at. The runtime's clock stands.
+async fn a_moment() {
+    let moment = || std::thread::park_timeout(MOMENT);
+    tokio::task::spawn_blocking(moment).await.unwrap();
+}
+
+async fn status(home: &Path) -> Snapshot {
+    let state_dir = home.join("state");
+    let ask = move || service::ask::<Snapshot>(&state_dir, &Ask::Status);
+    tokio::task::spawn_blocking(ask).await.unwrap().unwrap()
+}
+
+/// Moves the clock on to the gate's next probe each time one has failed, until `over`. While a gate is closed
+/// time passes in no other way, so no call is ever under way while it does.
+async fn pass_time(home: &Path, mut over: impl FnMut() -> bool) {
+    let (mut passed, mut since) = (None, std::time::Instant::now());
+    while !over() {
+        match status(home).await.gate {
+            Some(closed) if passed != Some((closed.failed, closed.until)) => {
+                let wait = closed.until.since(Timestamp::now());
+                tokio::time::advance(wait + Duration::from_millis(100)).await;
+                passed = Some((closed.failed, closed.until));
+                since = std::time::Instant::now();
+            }
+            Some(_) => a_moment().await,
+            // Once calls get through, the clock goes on beside that of the system, which due times are in.
+            None => {
+                a_moment().await;
+                tokio::time::advance(MOMENT).await;
+            }
+        }
+        assert!(
+            since.elapsed() < LIMIT,
+            "nothing happens any more: {:#?}",
+            status(home).await
+        );
+    }
+}
+
+#[rstest]
+#[case::nobody_listens(Away::Refused)]
+#[case::a_gateway_answers(Away::Gateway)]
+fn a_day_without_the_api_costs_few_calls_and_no_picture(#[case] away: Away) {
+    let mut plan = Plan::default();
+    (plan.mappings, plan.sandbox.documents) = DOCUMENTS
+        .iter()
+        .map(|token| {
+            (
+                Mapping::new(&token.to_lowercase(), &token.to_lowercase(), token),
+                document(token),
+            )
+        })
+        .unzip();
+    let home = tempfile::tempdir().unwrap();
+    for mapping in &plan.mappings {
+        fs::create_dir(home.path().join(&mapping.folder)).unwrap();
+    }
+    let mut api = Api::new(plan.sandbox.clone(), away);
+    let text = plan.yaml(&format!("http://{}", api.options.addr));
+    let source = Source::from_text(&home.path().join("pixcell.yaml"), text);
+    let loaded = placement::load(&source, &Environment::default()).unwrap();
+    let text = ContentHash::of(source.text().as_bytes());
+    let setup = Setup::new(loaded.config, loaded.routes, text).unwrap();
+
+    let mut runtime = Builder::new_current_thread();
+    runtime.enable_all().start_paused(true);
+    let failed = AtomicU64::new(0);
+    let (intend, mut intents) = mpsc::channel(1);
+    let (ready, is_ready) = oneshot::channel();
+    let ready = std::cell::Cell::new(Some(ready));
+    let events = Parts::events();
+    let mut told: broadcast::Receiver<LaneEvent> = events.subscribe();
+    let counting = async {
+        while let Ok(event) = told.recv().await {
+            if let LaneEvent::Failed { .. } = event {
+                failed.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    };
+    let parts = Parts {
+        role: "a test",
+        mode: Mode::Serve,
+        intents: &mut intents,
+        reload: &|| Err("there is none".into()),
+        events,
+        ready: &|| {
+            let _ = ready.take().map(|ready| ready.send(()));
+        },
+        left: &|_| {},
+    };
+    let script = async {
+        is_ready.await.unwrap();
+        write_all(home.path(), 1);
+        let start = Instant::now();
+        pass_time(home.path(), || start.elapsed() >= DAY / 2).await;
+        write_all(home.path(), 2);
+        pass_time(home.path(), || start.elapsed() >= DAY).await;
+        let away = failed.load(Ordering::Relaxed);
+        api.come_back();
+        let all = || {
+            (0..DOCUMENTS.len()).all(|number| {
+                (1..=CELLS).all(|row| api.holds(DOCUMENTS[number], row, &picture(number, row, 2)))
+            })
+        };
+        pass_time(home.path(), all).await;
+        intend.send(Intent::Stop).await.unwrap();
+        away
+    };
+    let (away_calls, ended) = runtime.build().unwrap().block_on(async {
+        // Whatever time the clock is to be moved by, it is moved by hand: a thread at work holds it.
+        let (let_go, held) = std::sync::mpsc::channel::<()>();
+        tokio::task::spawn_blocking(move || held.recv());
+        let daemon = service::run(setup, parts);
+        let done = tokio::select! {
+            biased;
+            () = counting => unreachable!("the events have a sender"),
+            done = async { tokio::join!(script, daemon) } => done,
+        };
+        drop(let_go);
+        done
+    });
+    ended.unwrap();
+    let failed = failed.load(Ordering::Relaxed);
+    let state = api.sandbox().state();
+    let answered = state.answers(0);
+    let all = failed + answered;
+    eprintln!("{away:?}: {away_calls} calls while it was away, {all} in all");
+    // One in 5 min, and not one a lane in 5 min.
+    assert!((280..=340).contains(&away_calls), "{away_calls}");
+    assert!(all < 400, "{all}");
+    assert_eq!(state.overlaps, 0);
+    // Only the second version was ever written.
+    for document in DOCUMENTS {
+        let revision = state.sheet(document, SHEET).unwrap().revision;
+        assert_eq!(revision, u64::from(CELLS), "{document}");
+    }
+}
