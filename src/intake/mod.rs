@@ -1,11 +1,13 @@
 //! Candidates turned into jobs: settled, complete, recognised, hashed, and compared with what their
 //! slot holds. Sends nothing; what leaves this room is written in the store.
 
+mod copies;
 mod decide;
 mod pipeline;
 mod read;
 mod settle;
 
+pub use copies::Copies;
 pub use decide::{Decision, Offer, decide};
 pub use pipeline::{Digested, Intake, run};
 pub use read::{Looked, Rest, look, open_beneath};

@@ -18,8 +18,9 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
+use super::copies::Copies;
 use super::decide::{Decision, Offer, decide};
-use super::read::{Looked, Rest, look};
+use super::read::{Looked, Rest, look_and_copy};
 use super::settle::{Due, Settle};
 use crate::config::MappingName;
 use crate::placement::{Placement, RelPath, Route, Routes, SlotAddress};
@@ -46,6 +47,8 @@ pub struct Intake {
     pub store: Store,
     /// The configured mappings.
     pub routes: Routes,
+    /// Copies of files that do not rest.
+    pub copies: Copies,
     /// The run's ticks.
     pub ticks: Arc<Ticks>,
     /// Candidates from the watchers.
@@ -71,13 +74,18 @@ async fn attend(intake: Intake, stop: CancellationToken) -> Result<(), StoreErro
     let Intake {
         store,
         routes,
+        copies,
         ticks,
         mut findings,
         mut listings,
         digested,
     } = intake;
     let mut task = Task {
-        context: Context { store, routes },
+        context: Context {
+            store,
+            routes,
+            copies,
+        },
         ticks,
         digested,
         settle: Settle::default(),
@@ -139,6 +147,7 @@ enum Woken {
 struct Context {
     store: Store,
     routes: Routes,
+    copies: Copies,
 }
 
 struct Task {
@@ -390,13 +399,26 @@ fn look_and_record(context: &Context, due: &Due) -> Result<Next, StoreError> {
     if !due.large && on_disk.as_ref().is_ok_and(large) {
         return Ok(Next::Large(Box::new(due.clone())));
     }
+    let length = on_disk.as_ref().map_or(0, Metadata::len);
+    let within = length <= mapping.max_bytes;
+    let mut copying = context.copies.begin(&key, length).filter(|_| within);
     // A malformed file that a recogniser trips over concerns that file alone.
     let looked = catch_unwind(AssertUnwindSafe(|| {
-        look(&mapping.folder, &due.path, mapping.max_bytes, due.rest)
+        let copy = copying.as_mut();
+        look_and_copy(
+            &mapping.folder,
+            &due.path,
+            mapping.max_bytes,
+            due.rest,
+            copy,
+        )
     }))
     .unwrap_or_else(|_| {
         Looked::Unreadable("looking at it failed inside pixcell; please report it".into())
     });
+    if let Looked::Gone | Looked::NoFile | Looked::Rejected { .. } = looked {
+        context.copies.forget(&key);
+    }
     let refuse = |fingerprint, verdict, reason: String| {
         let refusal = Refusal {
             key: &key,
@@ -421,6 +443,9 @@ fn look_and_record(context: &Context, due: &Due) -> Result<Next, StoreError> {
             },
             Place::Slot(address),
         ) => {
+            if let Some(copying) = copying {
+                context.copies.keep(&key, hash, copying);
+            }
             let seen = Seen::Image { hash, format };
             let record = FileRecord {
                 fingerprint,

@@ -19,6 +19,7 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
+use super::copies::Copying;
 use crate::image::{
     Completeness, ContentHash, Format, HEAD_BYTES, Hasher, Recognised, completeness, recognise,
 };
@@ -144,6 +145,17 @@ fn hold_part_by_part(root: OwnedFd, path: &RelPath) -> io::Result<OwnedFd> {
 
 /// Looks at a file; one of more than `max_bytes` is not read.
 pub fn look(folder: &Path, path: &RelPath, max_bytes: u64, rest: Rest) -> Looked {
+    look_and_copy(folder, path, max_bytes, rest, None)
+}
+
+/// The same, and what is hashed is copied. The copy is good when the answer is an image.
+pub(super) fn look_and_copy(
+    folder: &Path,
+    path: &RelPath,
+    max_bytes: u64,
+    rest: Rest,
+    copy: Option<&mut Copying>,
+) -> Looked {
     let mut file = match open_beneath(folder, path) {
         Ok(file) => file,
         Err(error) => return cannot(&error),
@@ -152,7 +164,7 @@ pub fn look(folder: &Path, path: &RelPath, max_bytes: u64, rest: Rest) -> Looked
         Ok(meta) => Fingerprint::of(&meta),
         Err(error) => return cannot(&error),
     };
-    let found = match examine(&mut file, before, max_bytes, rest) {
+    let found = match examine(&mut file, before, max_bytes, rest, copy) {
         Ok(found) => found,
         Err(error) => return cannot(&error),
     };
@@ -187,6 +199,7 @@ fn examine(
     fingerprint: Fingerprint,
     max_bytes: u64,
     rest: Rest,
+    copy: Option<&mut Copying>,
 ) -> io::Result<Looked> {
     let rejected = |reason: String| {
         Ok(Looked::Rejected {
@@ -269,7 +282,7 @@ fn examine(
         return Ok(Looked::Unsettled(fingerprint));
     }
     file.rewind()?;
-    Ok(match hash(file, fingerprint.size)? {
+    Ok(match hash(file, fingerprint.size, copy)? {
         Some(hash) => Looked::Image {
             fingerprint,
             hash,
@@ -299,7 +312,11 @@ fn ends_in_zeros(file: &File, size: u64) -> io::Result<bool> {
 
 /// The hash of all `size` bytes; `None` when there are more or fewer by now. A file that grows while it
 /// is read is not followed to an end that it may never have.
-fn hash(file: &mut File, size: u64) -> io::Result<Option<ContentHash>> {
+fn hash(
+    file: &mut File,
+    size: u64,
+    mut copy: Option<&mut Copying>,
+) -> io::Result<Option<ContentHash>> {
     let mut hasher = Hasher::new();
     let mut chunk = vec![0; CHUNK];
     let mut left = size;
@@ -313,6 +330,9 @@ fn hash(file: &mut File, size: u64) -> io::Result<Option<ContentHash>> {
                 };
                 left = behind;
                 hasher.update(&chunk[..read]);
+                if let Some(copy) = &mut copy {
+                    copy.write(&chunk[..read]);
+                }
             }
         }
     }
@@ -502,7 +522,7 @@ mod tests {
         let folder = folder_with("a.png", b"12345");
         let hashed = |size| {
             let mut file = open_beneath(folder.path(), &path("a.png")).unwrap();
-            hash(&mut file, size).unwrap()
+            hash(&mut file, size, None).unwrap()
         };
         assert_eq!(hashed(5), Some(ContentHash::of(b"12345")));
         assert_eq!((hashed(4), hashed(6)), (None, None));

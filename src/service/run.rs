@@ -27,7 +27,7 @@ use super::supervisor::{Fault, Supervisor};
 use super::web;
 use crate::config::{Config, ImageEncoding, Mapping, MappingName, SpreadsheetRef, Status};
 use crate::feishu::Meter;
-use crate::intake::{self, Digested, Intake};
+use crate::intake::{self, Copies, Digested, Intake};
 use crate::placement::{Route, Routes};
 use crate::store::{FileKey, Store, StoreError, Timestamp};
 use crate::upload::{self, Budget, Closed, Lane, LaneEvent, LaneState, Shared, SharedGate};
@@ -108,6 +108,7 @@ impl Run {
         } = lasting;
         let (routes, mut lanes, mut compared) = (&setup.routes, BTreeMap::new(), Vec::new());
         let mended = Arc::new(AtomicU64::new(0));
+        let copies = Copies::new(&setup.config.state_dir);
         let shared = Shared {
             store: store.clone(),
             client: setup
@@ -118,6 +119,7 @@ impl Run {
             budget: Arc::clone(budget),
             events: events.clone(),
             stale,
+            copies: copies.clone(),
             written: Arc::clone(written),
             mended: Arc::clone(&mended),
             documents: documents.clone(),
@@ -152,6 +154,7 @@ impl Run {
         let intake = Intake {
             store: store.clone(),
             routes: routes.clone(),
+            copies,
             ticks: Arc::clone(ticks),
             findings: candidates,
             listings: listed,

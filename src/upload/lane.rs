@@ -25,7 +25,7 @@ use super::resolve::{Document, NoTarget};
 use crate::blocking::off_runtime;
 use crate::config::{MappingName, SpreadsheetRef, SpreadsheetToken};
 use crate::feishu::{CallError, Class, Client, Outcome, Picture, Receipt, image_name};
-use crate::intake::open_beneath;
+use crate::intake::{Copies, open_beneath};
 use crate::placement::{Routes, Slot, SlotAddress};
 use crate::pulse::{waiting, within};
 use crate::store::{
@@ -55,6 +55,8 @@ pub struct Shared {
     pub events: broadcast::Sender<LaneEvent>,
     /// Files that changed or went after they were hashed, to be looked at again.
     pub stale: mpsc::Sender<FileKey>,
+    /// Copies of files that change while they are sent.
+    pub copies: Copies,
     /// Counts receipts.
     pub written: Arc<AtomicU64>,
     /// Counts how often a person said that something was mended: what documents said is asked anew.
@@ -191,6 +193,7 @@ pub async fn run(lane: Lane, stop: CancellationToken) -> Result<(), StoreError> 
         failures: 0,
         unknown: (0, 0),
         probing: Probing::default(),
+        not_before: BTreeMap::new(),
         stop: stop.clone(),
     };
     while let Some(next) = stop.run_until_cancelled(worker.next()).await {
@@ -232,6 +235,8 @@ struct Worker {
     unknown: (u64, u32),
     /// Which gates this turn probes.
     probing: Probing,
+    /// Slots whose last call was given up because the file changed, and when their interval is over.
+    not_before: BTreeMap<SlotAddress, Timestamp>,
     /// No call begins after this.
     stop: CancellationToken,
 }
@@ -362,10 +367,24 @@ impl Worker {
         if route.address(&job.source.path).as_ref() != Some(&address) {
             return self.withdraw(address, job).await;
         }
-        let picture = match open(&route.mapping.folder, &job).await {
-            Ok(picture) => picture,
-            // What became of it is for a look to say, which knows whether there is a newer file.
-            Err(Changed) => return self.stale(address, job, false).await,
+        if let Some(due) = self.not_before.get(&address).copied()
+            && due > Timestamp::now()
+        {
+            let store = move |store: &Store| store.postpone(&address, &job, due, false);
+            return self.store(store).await;
+        }
+        let copy = self.shared().copies.of(&job.source, job.hash);
+        let picture = match copy {
+            Some(file) => Picture {
+                file,
+                length: job.fingerprint.size,
+                hash: job.hash,
+            },
+            None => match open(&route.mapping.folder, &job).await {
+                Ok(picture) => picture,
+                // What became of it is for a look to say, which knows whether there is a newer file.
+                Err(Changed) => return self.stale(address, job, false).await,
+            },
         };
         let client = self.shared().client.clone();
         let mended = self.shared().mended.load(Ordering::Acquire);
@@ -427,6 +446,11 @@ impl Worker {
         match written {
             Ok(receipt) => {
                 let took = start.elapsed();
+                let copies = &self.shared().copies;
+                if copies.has(&job.source) {
+                    let rests = open(&route.mapping.folder, &job).await.is_ok();
+                    copies.sent(&job.source, job.hash, rests);
+                }
                 self.written(
                     address,
                     job,
@@ -439,6 +463,11 @@ impl Worker {
             }
             Err(CallError::Source(fault)) => {
                 debug!(mapping = %job.source.mapping, file = %job.source.path, "{fault}");
+                self.shared().copies.restless(&job.source);
+                // It was a call all the same.
+                let due = began.after(route.mapping.min_interval);
+                self.not_before.retain(|_, due| *due > began);
+                self.not_before.insert(address.clone(), due);
                 self.stale(address, job, true).await
             }
             Err(error) => {

@@ -81,7 +81,20 @@ fn a_lost_answer_costs_one_repeat_with_the_same_content(#[case] fault: Fault) {
     });
     assert_eq!(state.calls(IMAGE), 2);
     rig.expect("B2", &png(1));
+    // The revision that holds is that of the repeat.
+    let told = rig.daemon().wait_line(&["written", "B2.png", "revision=2"]);
+    assert!(told.contains("slot=B2"), "{told}");
     rig.finish(2);
+    let history = rig.pixcell(&["history", "B2", "--json", "--config", "pixcell.yaml"]);
+    let history = history.with_code(0).json();
+    assert_eq!(
+        (
+            history[0]["revision"].as_u64(),
+            history.as_array().map(Vec::len)
+        ),
+        (Some(2), Some(1)),
+        "{history}"
+    );
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use pixcell::image::ContentHash;
 use pixcell::sandbox::{Endpoint, Fault, Outcome};
+use rstest::rstest;
 
 use crate::support::{DOC, Rig, SHEET, padded, png};
 
@@ -174,4 +175,146 @@ fn when_the_newest_file_goes_unsent_the_one_before_it_is_sent() {
     rig.sandbox().release();
     rig.expect("B2", &png(1));
     rig.finish(2);
+}
+
+/// Bytes a second at which the sandbox reads these bodies, and the pictures' length: neither side's buffers
+/// hold the rest of one.
+const SLOW: u32 = 4_000_000;
+const LONG: usize = 16 * 1024 * 1024;
+
+/// A long picture that differs from others in its last bytes only, which are read last.
+fn long(version: u8) -> Vec<u8> {
+    let mut bytes = padded(1, LONG);
+    bytes[LONG - 1] = version;
+    bytes
+}
+
+/// Writes what differs over what a file holds.
+fn rewrite(path: &std::path::Path, old: &[u8], new: &[u8]) {
+    let same = old.iter().zip(new).take_while(|(a, b)| a == b).count();
+    let file = fs::File::options().write(true).open(path).unwrap();
+    file.set_len(new.len() as u64).unwrap();
+    std::os::unix::fs::FileExt::write_all_at(&file, &new[same..], same as u64).unwrap();
+}
+
+/// A rig whose picture is being sent slowly, and another name of its file, through which it is changed
+/// unheard: it is looked at again when the sandbox has read its buffers and noticed the end of the call.
+fn sending(picture: &[u8], calls: u32) -> (Rig, std::path::PathBuf) {
+    let mut rig = Rig::with(|plan| plan.watch = "settle: 4s".into());
+    rig.start();
+    let slow = Fault::on(Endpoint::ValuesImage).slow_read(SLOW);
+    rig.fault(slow.times(calls));
+    rig.drop_file("B2.jpg", picture);
+    let other_name = rig.path("other-name");
+    fs::hard_link(rig.file("B2.jpg"), &other_name).unwrap();
+    under_way(&rig, 1);
+    (rig, other_name)
+}
+
+#[track_caller]
+fn under_way(rig: &Rig, calls: u64) {
+    rig.wait("the call is under way", |state| {
+        state.calls(Endpoint::ValuesImage) == calls && !state.in_flight.is_empty()
+    });
+}
+
+#[test]
+fn a_file_that_is_rewritten_faster_than_it_can_be_sent_is_sent_all_the_same() {
+    let (mut rig, other_name) = sending(&long(1), 2);
+    rewrite(&other_name, &long(1), &long(2));
+    // The first call is given up; the second goes on although its file is another by now.
+    under_way(&rig, 2);
+    rewrite(&other_name, &long(2), &long(3));
+    rig.expect("B2", &long(2));
+    let outcomes: Vec<_> = rig
+        .write_records()
+        .iter()
+        .map(|call| call.outcome)
+        .collect();
+    assert_eq!(outcomes, [Outcome::Abandoned, Outcome::Answered].map(Some));
+    rig.daemon().signal(crate::support::Signal::USR1);
+    rig.expect("B2", &long(3));
+    rig.finish(3);
+}
+
+#[test]
+fn a_call_that_is_given_up_counts_for_the_interval() {
+    let mut rig = Rig::with(|plan| plan.mappings[0].lines.push("min_interval: 10s".into()));
+    rig.start();
+    rig.fault(Fault::on(Endpoint::ValuesImage).slow_read(SLOW));
+    rig.drop_file("B2.jpg", &long(1));
+    under_way(&rig, 1);
+    rewrite(&rig.file("B2.jpg"), &long(1), &long(2));
+    rig.expect("B2", &long(2));
+    let calls = rig.write_records();
+    assert_eq!(calls[0].outcome, Some(Outcome::Abandoned));
+    let between = calls[1].started_ms - calls[0].started_ms;
+    // It began a moment before its head came.
+    assert!(between + 500 >= 10_000, "{between} ms");
+    rig.finish(2);
+}
+
+/// What becomes of a file while its picture is sent.
+#[derive(Debug, Clone, Copy)]
+enum Becomes {
+    Shorter,
+    Longer,
+    Replaced,
+    Gone,
+}
+
+#[rstest]
+fn whatever_becomes_of_a_file_while_it_is_sent_its_newest_content_is_in_the_cell(
+    #[values(Becomes::Shorter, Becomes::Longer, Becomes::Replaced, Becomes::Gone)] becomes: Becomes,
+) {
+    let old = long(1);
+    let (mut rig, other_name) = sending(&old, 1);
+    let (new, calls, writes) = match becomes {
+        Becomes::Shorter => (padded(1, LONG - 1_000), 2, 1),
+        Becomes::Longer => (padded(1, LONG + 1_000), 2, 1),
+        // The file that is read is nobody's any more, and whole.
+        Becomes::Replaced => (padded(2, 50_000), 2, 2),
+        Becomes::Gone => (old.clone(), 1, 1),
+    };
+    let path = rig.file("B2.jpg");
+    match becomes {
+        Becomes::Shorter | Becomes::Longer => rewrite(&other_name, &old, &new),
+        Becomes::Replaced => fs::rename(rig.outside("new.jpg", &new), &path).unwrap(),
+        Becomes::Gone => fs::remove_file(&path).unwrap(),
+    }
+    rig.expect("B2", &new);
+    rig.finish(calls);
+    let revision = rig.state().sheet(DOC, SHEET).unwrap().revision;
+    assert_eq!(revision, writes + 1, "with the sentinel");
+}
+
+#[test]
+fn a_camera_that_never_rests_goes_forward_only_whatever_kills_the_daemon() {
+    let mut rig = Rig::with(|plan| plan.mappings[0].lines.push("min_interval: 200ms".into()));
+    let number =
+        |hash: &ContentHash| (1..=400).find(|version| ContentHash::of(&png(*version)) == *hash);
+    let (mut version, mut seen) = (0, Vec::new());
+    for _ in 0..3 {
+        rig.start();
+        let writes = rig.writes();
+        // Three pictures each time, and none of them waited for.
+        while rig.writes() < writes + 3 && version < 399 {
+            version += 1;
+            rig.drop_file("B2.png", &png(version));
+            rig.meanwhile(1, std::time::Duration::from_millis(50));
+            let state = rig.state();
+            if let Some(image) = state.image(DOC, SHEET, "B2") {
+                seen.push(number(&image.hash).expect("one of ours"));
+            }
+        }
+        rig.kill();
+    }
+    assert!(seen.is_sorted() && seen.first() < seen.last(), "{seen:?}");
+    version += 1;
+    rig.drop_file("B2.png", &png(version));
+    rig.start();
+    rig.expect("B2", &png(version));
+    let writes = rig.writes();
+    rig.finish(writes);
+    rig.expect("B2", &png(version));
 }
