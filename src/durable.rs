@@ -4,7 +4,7 @@
 //! lose the new content finds out before there is any.
 
 use std::fs::{self, File, OpenOptions, Permissions};
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind, Seek, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
@@ -66,12 +66,24 @@ impl Replacement {
         Ok(replacement)
     }
 
+    /// Takes so many bytes of the disk now, so that they are not missing later.
+    ///
+    /// # Errors
+    /// When there are not so many.
+    pub fn reserve(mut self, bytes: usize) -> io::Result<Self> {
+        self.file.write_all(&vec![0; bytes])?;
+        self.file.sync_all()?;
+        self.file.rewind()?;
+        Ok(self)
+    }
+
     /// Puts `bytes` in the place of the old file. On disk when this returns.
     ///
     /// # Errors
     /// When the disk refuses; the old file is there then, or both names are the new one's.
     pub fn commit(mut self, bytes: &[u8]) -> io::Result<()> {
         self.file.write_all(bytes)?;
+        self.file.set_len(bytes.len() as u64)?;
         self.file.sync_all()?;
         fs::rename(&self.new, &self.path)?;
         self.used = true;
@@ -112,7 +124,8 @@ mod tests {
         fs::set_permissions(&path, Permissions::from_mode(0o640)).unwrap();
         // As a kill leaves it.
         fs::write(dir.path().join(".token.new"), "half").unwrap();
-        Replacement::begin(&path).unwrap().commit(b"new").unwrap();
+        let place = Replacement::begin(&path).unwrap().reserve(4096).unwrap();
+        place.commit(b"new").unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"new");
         assert_eq!(fs::metadata(&path).unwrap().mode() & 0o7777, 0o640);
         assert_eq!(names(dir.path()), ["token"]);

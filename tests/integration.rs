@@ -41,6 +41,7 @@ mod integration {
     mod targets;
     mod unreached;
     mod upload;
+    mod user_token;
     mod watchdog;
     mod web;
     mod writers;

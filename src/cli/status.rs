@@ -65,6 +65,9 @@ fn print(out: &mut impl Write, setup: &Setup, snapshot: &Snapshot) -> io::Result
             setup.config.state_dir.display()
         )?,
     }
+    if let Some(degraded) = &snapshot.degraded {
+        writeln!(out, "degraded: {degraded}")?;
+    }
     let totals = snapshot.totals;
     writeln!(
         out,
@@ -117,6 +120,7 @@ fn print(out: &mut impl Write, setup: &Setup, snapshot: &Snapshot) -> io::Result
             _ => {}
         }
     }
+    output::waiting(out, snapshot)?;
     output::leftovers(out, snapshot)
 }
 

@@ -11,7 +11,7 @@ use bytesize::ByteSize;
 use metrics::counter;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
 use reqwest::{Method, RequestBuilder, StatusCode, Url};
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
 
 use super::body::{self, Picture, Sending, SourceFault};
@@ -21,6 +21,7 @@ use super::limit::{Crowd, Late, late};
 use super::meter::{self, Kind, Meter};
 use super::pace::Pace;
 use super::token::{Fresh, Token, Tokens};
+use super::user::{Renewed, UserToken};
 use super::wire::{self, Answer, CellValue, Sheet};
 use crate::a1::{CellRef, Column, Row};
 use crate::config::{Feishu, Identity, ImageEncoding, SheetId, SpreadsheetToken, WikiToken};
@@ -71,13 +72,38 @@ struct Inner {
     http: reqwest::Client,
     endpoint: Url,
     app_id: String,
-    identity: Identity,
+    identity: Who,
     encoding: ImageEncoding,
     request_timeout: Duration,
     tokens: Tokens,
     pace: Pace,
     /// The writes in flight.
     crowd: Crowd,
+}
+
+/// Whose token the calls carry.
+enum Who {
+    App {
+        secret: SecretString,
+    },
+    User {
+        token: UserToken,
+        secret: Option<SecretString>,
+    },
+}
+
+impl Who {
+    fn of(identity: &Identity) -> Self {
+        match identity {
+            Identity::App { secret } => Self::App {
+                secret: secret.clone(),
+            },
+            Identity::User { token_file, secret } => Self::User {
+                token: UserToken::new(token_file.clone(), secret.is_some()),
+                secret: secret.clone(),
+            },
+        }
+    }
 }
 
 /// A call that carries a token.
@@ -151,7 +177,7 @@ impl Client {
             http,
             endpoint: config.endpoint.clone(),
             app_id: config.app_id.clone(),
-            identity: config.identity.clone(),
+            identity: Who::of(&config.identity),
             encoding: config.image_encoding,
             request_timeout: config.request_timeout,
             tokens: Tokens::default(),
@@ -324,7 +350,11 @@ impl Client {
 
     /// Makes a call with a token, and once more with a fresh one when the token was refused.
     async fn call(&self, call: &Call<'_>) -> Result<(Answer, Option<String>), CallError> {
-        let mut token = self.0.tokens.get(|| self.fetch_token()).await?;
+        let mut token = self
+            .0
+            .tokens
+            .get(|refused| self.fetch_token(refused))
+            .await?;
         let mut renewed = false;
         loop {
             match self.call_once(call, &token).await {
@@ -333,7 +363,11 @@ impl Client {
                         return Err(still_refused(refusal));
                     }
                     renewed = true;
-                    token = self.0.tokens.get(|| self.fetch_token()).await?;
+                    token = self
+                        .0
+                        .tokens
+                        .get(|refused| self.fetch_token(refused))
+                        .await?;
                 }
                 Ok(done) => {
                     self.0.tokens.accepted(&token);
@@ -377,10 +411,13 @@ impl Client {
         }
     }
 
-    async fn fetch_token(&self) -> Result<Fresh, CallError> {
+    async fn fetch_token(&self, refused: Option<Arc<SecretString>>) -> Result<Fresh, CallError> {
         let secret = match &self.0.identity {
-            Identity::App { secret } => secret,
-            Identity::User { token_file, .. } => return read_user_token(token_file).await,
+            Who::App { secret } => secret,
+            Who::User { token, secret } => {
+                let renew = |refresh| self.renew_user_token(refresh, secret.as_ref());
+                return token.fetch(refused.as_deref(), renew).await;
+            }
         };
         let url = self.url(&["auth", "v3", "tenant_access_token", "internal"]);
         let body = json!({"app_id": self.0.app_id, "app_secret": secret.expose_secret()});
@@ -400,15 +437,35 @@ impl Client {
                 value: value.into(),
                 lifetime: Duration::from_secs(answer.rest["expire"].as_u64().unwrap_or(0)),
             }),
-            None => Err(CallError::Refused(Refusal {
-                class: Class::Busy,
-                status: 200,
-                code: None,
-                msg: "the answer holds no token".into(),
-                log_id,
-                wait: None,
-            })),
+            None => Err(no_token(log_id)),
         }
+    }
+
+    async fn renew_user_token(
+        &self,
+        refresh: SecretString,
+        secret: Option<&SecretString>,
+    ) -> Result<Renewed, CallError> {
+        let body = json!({
+            "grant_type": "refresh_token",
+            "client_id": self.0.app_id,
+            "client_secret": secret.map(ExposeSecret::expose_secret),
+            "refresh_token": refresh.expose_secret(),
+        });
+        let url = self.url(&["authen", "v2", "oauth", "token"]);
+        let request = self.0.http.post(url).header(CONTENT_TYPE, JSON);
+        let request = request
+            .body(body.to_string())
+            .timeout(self.0.request_timeout);
+        let sent = self.send(Kind::Token, request, None).await;
+        let (answer, log_id) = counted("token", sent)?;
+        let secret = |name: &str| answer.rest[name].as_str().filter(|value| !value.is_empty());
+        let access = secret("access_token").ok_or_else(|| no_token(log_id))?;
+        Ok(Renewed {
+            access: access.into(),
+            refresh: secret("refresh_token").map(SecretString::from),
+            lifetime: Duration::from_secs(answer.rest["expires_in"].as_u64().unwrap_or(0)),
+        })
     }
 
     fn request(&self, method: Method, url: Url, token: &Token) -> RequestBuilder {
@@ -498,7 +555,7 @@ fn counted<T>(endpoint: &'static str, done: Result<T, CallError>) -> Result<T, C
         Err(CallError::Network { .. }) => "network",
         Err(CallError::Source(_)) => "file_changed",
         // No call was made.
-        Err(CallError::Withheld(_)) => return done,
+        Err(CallError::Withheld(_) | CallError::NoToken(_)) => return done,
     };
     counter!("pixcell_calls_total", "endpoint" => endpoint, "class" => class).increment(1);
     done
@@ -587,40 +644,22 @@ fn still_refused(refusal: Refusal) -> CallError {
     })
 }
 
+fn no_token(log_id: Option<String>) -> CallError {
+    CallError::Refused(Refusal {
+        class: Class::Busy,
+        status: 200,
+        code: None,
+        msg: "the answer holds no token".into(),
+        log_id,
+        wait: None,
+    })
+}
+
 /// The token call itself has no token to renew.
 fn as_credentials(error: CallError) -> CallError {
     match error {
         CallError::Refused(refusal) if refusal.class == Class::Token => still_refused(refusal),
         other => other,
-    }
-}
-
-async fn read_user_token(path: &std::path::Path) -> Result<Fresh, CallError> {
-    let refused = |msg: String| {
-        CallError::Refused(Refusal {
-            class: Class::Credentials,
-            status: 0,
-            code: None,
-            msg,
-            log_id: None,
-            wait: None,
-        })
-    };
-    let text = tokio::fs::read_to_string(path).await.map_err(|error| {
-        refused(format!(
-            "cannot read user_token_file {}: {error}",
-            path.display()
-        ))
-    })?;
-    match text.trim() {
-        "" => Err(refused(format!(
-            "user_token_file {} is empty",
-            path.display()
-        ))),
-        token => Ok(Fresh {
-            value: token.into(),
-            lifetime: Duration::from_mins(1),
-        }),
     }
 }
 

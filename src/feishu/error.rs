@@ -28,6 +28,9 @@ pub enum CallError {
     /// The call was not made: it could not be counted, or the month's calls are used up.
     #[error("{0}")]
     Withheld(String),
+    /// There is no token to call with, and a person has to act: why, and what to do.
+    #[error("{0}")]
+    NoToken(String),
 }
 
 /// An answer that is no success.
@@ -74,7 +77,7 @@ impl CallError {
             }
             Self::Refused(_) => Outcome::Unknown,
             Self::Network { outcome, .. } => *outcome,
-            Self::Source(_) | Self::Withheld(_) => Outcome::Untouched,
+            Self::Source(_) | Self::Withheld(_) | Self::NoToken(_) => Outcome::Untouched,
         }
     }
 
@@ -85,6 +88,7 @@ impl CallError {
             Self::Refused(refusal) => Some(refusal.class),
             Self::Network { class, .. } => Some(*class),
             Self::Withheld(_) => Some(Class::Busy),
+            Self::NoToken(_) => Some(Class::Credentials),
             Self::Source(_) => None,
         }
     }

@@ -37,7 +37,7 @@ pub(super) fn is_free(error: &CallError) -> bool {
     match error {
         CallError::Refused(refusal) => refusal.status >= 400 && refusal.code.is_some(),
         CallError::Network { outcome, .. } => *outcome == super::Outcome::Untouched,
-        CallError::Source(_) | CallError::Withheld(_) => false,
+        CallError::Source(_) | CallError::Withheld(_) | CallError::NoToken(_) => false,
     }
 }
 

@@ -12,6 +12,7 @@ mod meter;
 mod name;
 mod pace;
 mod token;
+mod user;
 mod wire;
 
 pub use body::{Picture, SourceFault, encoded_length};

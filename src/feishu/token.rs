@@ -15,7 +15,7 @@ use crate::pulse::waiting;
 
 /// Renewed with this much left. With 30 minutes or more left the API answers the same token again; with
 /// less a new one, and both work (open.feishu.cn, "`tenant_access_token`, internal app").
-const RENEW_BEFORE: Duration = Duration::from_mins(25);
+pub(super) const RENEW_BEFORE: Duration = Duration::from_mins(25);
 /// A token that is refused although it is fresh is tried again as it is for so long: asking for another
 /// would give the same one.
 const RETRY_SAME: Duration = Duration::from_mins(1);
@@ -52,6 +52,8 @@ struct State {
     failed: Option<CallError>,
     /// A token was refused, and none has been accepted since.
     refused: bool,
+    /// The last token that was refused, and when.
+    last_refused: Option<(Token, Instant)>,
 }
 
 struct Held {
@@ -72,8 +74,11 @@ impl State {
 
 impl Tokens {
     /// The token to use now. While one caller fetches, the others wait for the outcome, and share it when it
-    /// is a failure.
-    pub async fn get<F>(&self, fetch: impl FnOnce() -> F) -> Result<Token, CallError>
+    /// is a failure. `fetch` is told which token was refused a moment ago.
+    pub async fn get<F>(
+        &self,
+        fetch: impl FnOnce(Option<Arc<SecretString>>) -> F,
+    ) -> Result<Token, CallError>
     where
         F: Future<Output = Result<Fresh, CallError>>,
     {
@@ -91,7 +96,12 @@ impl Tokens {
             return outcome;
         }
         let asked = Instant::now();
-        let fetched = fetch().await;
+        let refused = self.with(|state| {
+            let last = state.last_refused.as_ref();
+            last.filter(|(_, at)| asked.duration_since(*at) < RETRY_SAME)
+                .map(|(token, _)| Arc::clone(&token.value))
+        });
+        let fetched = fetch(refused).await;
         self.with(|state| {
             state.fetches += 1;
             state.failed = fetched.as_ref().err().cloned();
@@ -131,6 +141,7 @@ impl Tokens {
                 return true;
             };
             held.refused = again;
+            state.last_refused = Some((token.clone(), Instant::now()));
             if !again {
                 state.refused = true;
                 state.current = None;
@@ -164,7 +175,7 @@ mod tests {
     use std::sync::atomic::{AtomicU32, Ordering};
 
     async fn get(tokens: &Tokens, fetched: &AtomicU32, lifetime: u64) -> Token {
-        let fetch = || async {
+        let fetch = |_| async {
             fetched.fetch_add(1, Ordering::SeqCst);
             tokio::task::yield_now().await;
             Ok(Fresh {
@@ -213,7 +224,7 @@ mod tests {
     async fn a_failure_is_shared_by_all_who_waited_for_it() {
         let (tokens, fetched) = (Tokens::default(), AtomicU32::new(0));
         let fail = || async {
-            let fetch = || async {
+            let fetch = |_| async {
                 fetched.fetch_add(1, Ordering::SeqCst);
                 tokio::task::yield_now().await;
                 Err(CallError::Network {

@@ -74,6 +74,12 @@ pub fn decide(slot: &mut SlotRecord, offer: &Offer) -> Decision {
         }
         return Decision::AlreadyWaits;
     }
+    // Newer content for a slot that waits: it has waited all the time.
+    let waits = slot
+        .job
+        .as_ref()
+        .filter(|job| !matches!(job.state, JobState::Parked(_)));
+    let since = waits.map_or(offer.now, |job| job.since);
     let parked_place = slot.job.take().and_then(|job| match job.state {
         JobState::Parked(
             parked @ Parked {
@@ -94,7 +100,7 @@ pub fn decide(slot: &mut SlotRecord, offer: &Offer) -> Decision {
         fingerprint: offer.fingerprint,
         source: offer.source.clone(),
         arrival: offer.arrival.clone(),
-        since: offer.now,
+        since,
         attempts: 0,
         state: parked_place.map_or(JobState::Queued { due }, JobState::Parked),
     });
@@ -184,6 +190,18 @@ mod tests {
         );
         assert_eq!(decide(&mut slot, &offer(4, "a")), Decision::AlreadyHeld);
         assert_eq!(slot.job, None);
+    }
+
+    #[test]
+    fn a_slot_waits_since_its_first_content_that_was_not_sent() {
+        let mut slot = SlotRecord::default();
+        decide(&mut slot, &offer(1, "a"));
+        let later = Offer {
+            now: NOW.after(Duration::from_mins(9)),
+            ..offer(2, "b")
+        };
+        decide(&mut slot, &later);
+        assert_eq!(slot.job.map(|job| (job.id, job.since)), Some((2, NOW)));
     }
 
     #[test]

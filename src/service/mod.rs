@@ -19,6 +19,8 @@ pub use daemon::{DaemonError, Ended, Mode, Outcome, Parts, Setup, run};
 pub use plan::{MappingPlan, Plan, PlanTotals, PlannedFile, Verdict, plan};
 pub use select::{HistoryLine, What, history, retry};
 pub use signals::{Intent, intents};
-pub use status::{LaneStatus, MappingStatus, ParkedJob, RefusedFile, Running, Snapshot, gather};
+pub use status::{
+    LaneStatus, MappingStatus, ParkedJob, RefusedFile, Running, Snapshot, WaitingJob, gather,
+};
 
 pub use crate::upload::LaneEvent;

@@ -581,5 +581,6 @@ impl Live {
             .collect();
         snapshot.gate = self.gate.closed().or_else(|| self.budget.closed());
         snapshot.calls = Some(self.budget.calls());
+        snapshot.judge(Timestamp::now());
     }
 }

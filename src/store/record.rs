@@ -337,7 +337,13 @@ impl SlotRecord {
 
     /// The call for `job` succeeded: the cell holds its bytes.
     pub fn written(&mut self, job: &Job, target: Target, revision: Option<u64>, now: Timestamp) {
-        self.intent = None;
+        let began = self.intent.take().map(|intent| intent.at);
+        // What came while the call was under way has waited no longer than that.
+        if let (Some(next), Some(began)) = (&mut self.job, began)
+            && next.id != job.id
+        {
+            next.since = next.since.max(began);
+        }
         self.ledger = Some(Ledger {
             hash: job.hash,
             target,
@@ -430,7 +436,23 @@ mod tests {
         slot.begin(&job(1, "a"), Timestamp(5));
         slot.job = Some(job(2, "b"));
         slot.written(&job(1, "a"), target(), None, Timestamp(6));
-        assert_eq!(slot.job, Some(job(2, "b")));
+        let next = slot.job.map(|job| (job.id, job.hash));
+        assert_eq!(next, Some((2, job(2, "b").hash)));
+    }
+
+    #[test]
+    fn a_newer_job_has_waited_no_longer_than_the_call_before_it() {
+        let waiting_since = |since| Job {
+            since: Timestamp(since),
+            ..job(2, "b")
+        };
+        for (since, after) in [(1, 5), (7, 7)] {
+            let mut slot = slot_with(job(1, "a"));
+            slot.begin(&job(1, "a"), Timestamp(5));
+            slot.job = Some(waiting_since(since));
+            slot.written(&job(1, "a"), target(), None, Timestamp(9));
+            assert_eq!(slot.job, Some(waiting_since(after)));
+        }
     }
 
     #[test]

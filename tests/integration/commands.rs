@@ -59,6 +59,18 @@ fn a_parked_picture_is_tried_again_when_a_person_asks() {
         state.calls(Endpoint::SheetsQuery) > before
     });
     rig.wait_status("parked again", |status| status["totals"]["parked"] == 1);
+    let text = rig
+        .pixcell(&["status", "--config", "pixcell.yaml"])
+        .with_code(0);
+    let parts = [
+        "outside the grid",
+        "for ",
+        "0 calls; when it is mended: `pixcell retry`",
+    ];
+    assert!(
+        parts.iter().all(|part| text.stdout.contains(part)),
+        "{text}"
+    );
     let none = rig.pixcell(&["retry", "B2", "--config", "pixcell.yaml"]);
     assert!(
         none.with_code(1)
@@ -109,6 +121,10 @@ fn what_was_mended_is_written_when_a_person_asks() {
     rig.drop_file("B2.png", &png(1));
     let status = rig.wait_status("parked", |status| status["totals"]["parked"] == 1);
     assert_eq!(status["parked"][0]["code"], 90_218);
+    let logid = status["parked"][0]["log_id"].as_str().unwrap();
+    let text = rig.pixcell(&["status", "--config", "pixcell.yaml"]).stdout;
+    let line = format!("1 call, code 90218, logid {logid}; when it is mended");
+    assert!(text.contains(&line), "{text}");
     let retried = rig.pixcell(&["retry", "B2.png", "--config", "pixcell.yaml"]);
     assert_eq!(retried.with_code(0).stdout, "1 parked job tried again\n");
     rig.expect("B2", &png(1));

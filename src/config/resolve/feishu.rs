@@ -166,7 +166,10 @@ fn identity(section: &Section<'_>, env: &Environment) -> Option<Identity> {
     let token_file = readable(&value, env)?;
     if let Ok(metadata) = token_file.metadata() {
         use std::os::unix::fs::MetadataExt;
-        private(&value, metadata.mode(), &token_file, env);
+        // It may hold a refresh token, which is good for a week: refused, where other secrets warn.
+        if let Some((message, help)) = public(metadata.mode(), &token_file, env) {
+            return value.problem(message, help);
+        }
     }
     Some(Identity::User {
         token_file,
@@ -273,27 +276,33 @@ fn inline(value: &Value<'_>) -> Option<SecretString> {
     Some(secret)
 }
 
-/// Warns of a file that others can read. What systemd puts into its credentials folder belongs to
-/// root, and the group's bit is how the service gets at it.
+/// Warns of a file that others can read.
 fn private(value: &Value<'_>, mode: u32, path: &std::path::Path, env: &Environment) {
+    if let Some((message, help)) = public(mode, path, env) {
+        value.warning(message, help);
+    }
+}
+
+/// What to tell of a file that others can read. What systemd puts into its credentials folder belongs to
+/// root, and the group's bit is how the service gets at it.
+fn public(mode: u32, path: &std::path::Path, env: &Environment) -> Option<(String, String)> {
     let credential = env
         .credentials_directory
         .as_ref()
         .is_some_and(|folder| path.starts_with(folder));
     let others = if credential { 0o004 } else { 0o044 };
-    if mode & others != 0 {
-        value.warning(
-            format!(
-                "{} can be read by other users (mode {:04o})",
-                path.display(),
-                mode & 0o7777
-            ),
-            format!(
-                "give it to the user that runs pixcell alone: `chmod 600 {}`",
-                path.display()
-            ),
+    (mode & others != 0).then(|| {
+        let message = format!(
+            "{} can be read by other users (mode {:04o})",
+            path.display(),
+            mode & 0o7777
         );
-    }
+        let help = format!(
+            "give it to the user that runs pixcell alone: `chmod 600 {}`",
+            path.display()
+        );
+        (message, help)
+    })
 }
 
 /// The product that a host belongs to, and the address of its API.

@@ -177,12 +177,6 @@ fn a_wrong_variable_or_credential_is_not_passed_over() {
 #[case("app_secret: inline", 0o600, 0o640, Some("feishu.app_secret"))]
 #[case("app_secret: inline", 0o600, 0o604, Some("feishu.app_secret"))]
 #[case("user_token_file: secret", 0o600, 0o644, None)]
-#[case(
-    "user_token_file: secret",
-    0o644,
-    0o644,
-    Some("feishu.user_token_file")
-)]
 fn a_secret_that_others_can_read_is_warned_about(
     #[case] key: &str,
     #[case] secret_mode: u32,
@@ -205,6 +199,19 @@ fn a_secret_that_others_can_read_is_warned_about(
         .map(|warning| warning.key.to_string())
         .collect();
     assert_eq!(keys, warned.into_iter().collect::<Vec<_>>());
+}
+
+#[rstest]
+#[case(0o644)]
+#[case(0o640)]
+fn a_user_token_that_others_can_read_is_refused(#[case] mode: u32) {
+    let config = with("user_token_file: token");
+    let (_tree, source) = folder(&config, 0o644, &[("token", "u-1", mode)]);
+    let error = parse(&source, &without_secret(), &()).unwrap_err();
+    assert_eq!(
+        error.problems()[0].key.to_string(),
+        "feishu.user_token_file"
+    );
 }
 
 #[test]

@@ -133,6 +133,10 @@ fn describe() {
             "1 when nothing is sent: for the app, or for a mapping's spreadsheet.",
         ),
     ];
+    describe_gauge!(
+        "pixcell_degraded",
+        "1 when a cell waits for more than 15 minutes with nothing closed."
+    );
     for (name, help) in gauges {
         describe_gauge!(name, help);
     }
@@ -157,6 +161,7 @@ pub(super) fn observe(snapshot: &Snapshot, routes: &Routes, store_bytes: Option<
     }
     gauge!("pixcell_gate_closed", "scope" => "app", "mapping" => "")
         .set(flag(snapshot.gate.is_some()));
+    gauge!("pixcell_degraded").set(flag(snapshot.degraded.is_some()));
     if let Some(calls) = &snapshot.calls {
         gauge!("pixcell_quota_calls", "period" => "day").set(calls.today as f64);
         gauge!("pixcell_quota_calls", "period" => "month").set(calls.this_month as f64);

@@ -102,6 +102,7 @@ const laneOf = (view, mapping) => view.status.lanes.find((lane) => lane.spreadsh
 function showGates(view) {
   const gates = [pace(view.status.calls)].filter(Boolean);
   if (view.status.running && !view.status.running.ready) gates.push(make("p", "note", words.comparing));
+  if (view.status.degraded) gates.push(make("p", "note", view.status.degraded));
   if (view.status.gate && view.status.calls?.pace.state !== "used_up") gates.push(gate(words.appGate, view.status.gate));
   for (const lane of view.status.lanes) {
     const names = Object.keys(view.feeds).filter((name) => view.feeds[name] === lane.spreadsheet);
