@@ -101,7 +101,10 @@ fn an_rsync_that_is_ended_leaves_a_part_that_is_held_and_the_next_one_completes_
     });
     kill(&first, Signal::TERM);
     first.wait().unwrap();
-    // It gives the part the picture's name.
+    // Its other half gives the part the picture's name.
+    wait_for("a part under the picture's name", || {
+        rig.file("B2.jpg").is_file()
+    });
     let part = std::fs::metadata(rig.file("B2.jpg")).unwrap().len();
     assert!((1..whole.len() as u64).contains(&part), "{part} bytes");
     rig.daemon().wait_line(&["held", "B2.jpg"]);
