@@ -2,12 +2,13 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::time::{Duration, Instant, SystemTime};
 
 use pixcell::image::ContentHash;
 use pixcell::sandbox::{Endpoint, Fault, Outcome};
 use rstest::rstest;
 
-use crate::support::{DOC, Rig, SHEET, padded, png};
+use crate::support::{DOC, LIMIT, Rig, SHEET, jpeg, large_jpeg, padded, png};
 
 #[test]
 fn twenty_versions_during_a_call_cost_one_more_call() {
@@ -43,21 +44,42 @@ fn a_version_that_failed_is_not_repeated_once_a_newer_one_is_there() {
 }
 
 #[test]
+fn a_file_that_is_rewritten_without_a_pause_is_sent_all_the_same() {
+    let mut rig = Rig::with(|plan| plan.watch = "settle: 10m".into());
+    rig.start();
+    let end = Instant::now() + LIMIT;
+    let mut last = Vec::new();
+    for seed in 1.. {
+        last = large_jpeg(seed);
+        rig.drop_file("B2.jpg", &last);
+        if rig.writes() > 0 {
+            break;
+        }
+        assert!(Instant::now() < end, "{seed} pictures and no write");
+    }
+    rig.expect("B2", &last);
+    assert_eq!(rig.state().answers_by_code.keys().collect::<Vec<_>>(), [&0]);
+}
+
+#[test]
 fn the_last_to_arrive_wins_whatever_its_time_says() {
     let mut rig = Rig::with(|plan| {
         let mapping = plan.mappings[0].clone();
         plan.mappings[0] = mapping.rule("poster*.png", "B2");
     });
     rig.start();
-    rig.drop_file("poster-z.png", &png(1));
-    rig.expect("B2", &png(1));
-    // From a camera without a clock, and with a name before the other.
-    let old = rig.outside("old.png", &png(2));
-    let file = fs::File::options().write(true).open(&old).unwrap();
-    file.set_modified(std::time::SystemTime::UNIX_EPOCH)
-        .unwrap();
-    fs::rename(old, rig.file("poster-a.png")).unwrap();
-    rig.expect("B2", &png(2));
+    let bring = |rig: &Rig, name, bytes: &[u8], time| {
+        let outside = rig.outside("dated.png", bytes);
+        let file = fs::File::options().write(true).open(&outside).unwrap();
+        file.set_modified(time).unwrap();
+        fs::rename(outside, rig.file(name)).unwrap();
+        rig.expect("B2", bytes);
+    };
+    // From a clock that runs ahead by decades; then from a camera without a clock, and with a name before
+    // the other.
+    let ahead = SystemTime::UNIX_EPOCH + Duration::from_hours(1_130_808);
+    bring(&rig, "poster-z.png", &png(1), ahead);
+    bring(&rig, "poster-a.png", &png(2), SystemTime::UNIX_EPOCH);
     rig.finish(2);
     // And it still is the newest after a restart, and after a comparison of everything.
     rig.start();

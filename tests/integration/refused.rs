@@ -117,6 +117,48 @@ fn an_empty_file_is_held_until_it_is_a_picture() {
     rig.finish(2);
 }
 
+/// What a power cut leaves of a file that its writer did not sync.
+#[rstest]
+#[case::nothing(|_: &[u8]| Vec::new())]
+#[case::zeros(|whole: &[u8]| vec![0; whole.len()])]
+#[case::zeros_from_the_middle_on(|whole: &[u8]| {
+    let mut bytes = whole.to_vec();
+    bytes[whole.len() / 2..].fill(0);
+    bytes
+})]
+fn what_a_power_cut_leaves_of_a_file_does_not_touch_its_cell(#[case] left: fn(&[u8]) -> Vec<u8>) {
+    let mut rig = Rig::started();
+    rig.drop_file("B2.jpg", &large_jpeg(1));
+    rig.expect("B2", &large_jpeg(1));
+    rig.stop();
+    rig.drop_file("B2.jpg", &left(&large_jpeg(2)));
+    rig.start();
+    others_go_on(&mut rig);
+    rig.fence();
+    assert_eq!(rig.writes(), 2);
+    rig.expect("B2", &large_jpeg(1));
+    for entry in refused(&mut rig, "B2.jpg") {
+        assert_eq!(entry["verdict"], "held");
+    }
+}
+
+#[test]
+fn files_that_are_gone_when_they_are_looked_at_are_no_trouble() {
+    let mut rig = Rig::started();
+    for round in 0..100 {
+        rig.drop_file("B2.png", &png(round));
+        fs::remove_file(rig.file("B2.png")).unwrap();
+    }
+    rig.fence();
+    let printed = rig.daemon().stderr();
+    let troubles =
+        |line: &&str| line.contains("B2") && !line.contains(" DEBUG ") && !line.contains(" INFO ");
+    assert_eq!(printed.lines().find(troubles), None);
+    let status = rig.status();
+    assert_eq!(status["refused"], Value::Array(vec![]));
+    assert_eq!(status["totals"]["queued"], 0);
+}
+
 #[test]
 fn a_truncated_jpeg_is_held_and_written_once_when_it_is_completed() {
     let mut rig = Rig::started();

@@ -2,8 +2,10 @@
 
 use std::fs;
 use std::io::Write;
+use std::path::Path;
 use std::process::Command;
 
+use pixcell::image::ContentHash;
 use pixcell::sandbox::Encoding;
 use rstest::rstest;
 
@@ -187,12 +189,75 @@ fn links_are_not_followed_out_of_the_folder() {
 }
 
 #[test]
-fn a_pipe_or_a_socket_named_like_a_picture_holds_up_nothing() {
+fn a_pipe_a_socket_or_a_device_named_like_a_picture_holds_up_nothing() {
     let mut rig = Rig::started();
     let made = Command::new("mkfifo").arg(rig.file("B2.png")).status();
     assert!(made.unwrap().success());
     let _socket = std::os::unix::net::UnixListener::bind(rig.file("B3.png")).unwrap();
+    // Zeros without end, and only root may make it.
+    let device = Command::new("mknod")
+        .arg(rig.file("B5.png"))
+        .args(["c", "1", "5"])
+        .status();
+    if !device.unwrap().success() {
+        println!("not tried: a device, which only root can make");
+    }
     rig.drop_file("B4.png", &png(1));
     rig.expect("B4", &png(1));
     rig.finish(1);
+}
+
+/// Names that lead to a secret for a moment, again and again, while looks and uploads go on.
+#[rstest]
+#[case::the_file_itself("B2.png")]
+#[case::a_folder_on_the_way("sub/B2.png")]
+fn what_is_swapped_for_a_link_is_not_followed(#[case] name: &str) {
+    use std::os::unix::fs::symlink;
+
+    const ROUNDS: u32 = 200;
+    let mut rig = Rig::with(|plan| plan.watch = "settle: 0s".into());
+    let (secrets, pictures) = (rig.path("secrets"), rig.path("pictures"));
+    let secret = png(7_777_777);
+    for folder in [&secrets, &pictures] {
+        fs::create_dir(folder).unwrap();
+    }
+    fs::write(secrets.join("B2.png"), &secret).unwrap();
+    rig.start();
+    // The picture, or the folder that it lies in.
+    let swapped = name.split('/').next().unwrap();
+    let target = if swapped == name {
+        secrets.join("B2.png")
+    } else {
+        secrets
+    };
+    let (link, there) = (rig.path("link"), rig.file(swapped));
+    let put = |what: &Path| {
+        match there.symlink_metadata() {
+            Ok(meta) if meta.is_dir() => fs::remove_dir_all(&there).unwrap(),
+            Ok(_) => fs::remove_file(&there).unwrap(),
+            Err(_) => {}
+        }
+        fs::rename(what, &there).unwrap();
+    };
+    for round in 1..=ROUNDS {
+        let whole = pictures.join(name);
+        fs::create_dir_all(whole.parent().unwrap()).unwrap();
+        fs::write(&whole, png(round)).unwrap();
+        put(&pictures.join(swapped));
+        if round < ROUNDS {
+            symlink(&target, &link).unwrap();
+            put(&link);
+        }
+    }
+    rig.expect("B2", &png(ROUNDS));
+    rig.fence();
+    let hash = ContentHash::of(&secret).to_string();
+    assert!(
+        !rig.daemon().has_line(&[hash.as_str()]),
+        "the secret was read"
+    );
+    let shown = rig
+        .daemon()
+        .has_line(&[&ContentHash::of(&png(ROUNDS)).to_string()]);
+    assert!(shown, "the log names hashes");
 }
