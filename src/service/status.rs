@@ -77,6 +77,8 @@ pub struct MappingStatus {
     pub held: u64,
     /// Jobs that wait for their turn.
     pub queued: u64,
+    /// Since when the oldest of them waits.
+    pub waiting_since: Option<Timestamp>,
     /// Jobs that are parked.
     pub parked: u64,
 }
@@ -196,6 +198,8 @@ pub fn gather(store: &Store, routes: &Routes) -> Result<Snapshot, StoreError> {
         match job.state {
             JobState::Queued { .. } | JobState::Stale => {
                 counts.queued += 1;
+                let oldest = counts.waiting_since.get_or_insert(job.since);
+                *oldest = job.since.min(*oldest);
                 let due = match job.state {
                     JobState::Queued { due } => Some(due),
                     _ => None,
@@ -305,6 +309,7 @@ fn empty(name: &str) -> MappingStatus {
         rejected: 0,
         held: 0,
         queued: 0,
+        waiting_since: None,
         parked: 0,
     }
 }

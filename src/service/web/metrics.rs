@@ -12,6 +12,7 @@ use tracing::warn;
 
 use super::super::status::Snapshot;
 use crate::placement::Routes;
+use crate::store::Timestamp;
 use crate::upload::Pace;
 
 /// Upper bounds in seconds: from a look at a small file to a call that waits for its turn.
@@ -104,6 +105,10 @@ fn describe() {
             "When the daemon started, since 1970.",
         ),
         ("pixcell_queued", "Jobs that wait for their turn."),
+        (
+            "pixcell_oldest_queued_seconds",
+            "How long the oldest of them waits; 0 when there is none.",
+        ),
         ("pixcell_parked", "Jobs that wait for a person or a change."),
         ("pixcell_rejected", "Files that will not be sent."),
         (
@@ -177,6 +182,9 @@ pub(super) fn observe(snapshot: &Snapshot, routes: &Routes, store_bytes: Option<
             gauge!(name, "mapping" => mapping.name.clone()).set(value);
         };
         set("pixcell_queued", mapping.queued as f64);
+        let since = mapping.waiting_since;
+        let waits = since.map_or(Duration::ZERO, |since| Timestamp::now().since(since));
+        set("pixcell_oldest_queued_seconds", waits.as_secs_f64());
         set("pixcell_parked", mapping.parked as f64);
         set("pixcell_rejected", mapping.rejected as f64);
         set("pixcell_held", mapping.held as f64);
