@@ -19,9 +19,8 @@ fi
 export SOURCE_DATE_EPOCH
 target="${CARGO_TARGET_DIR:-target}"
 
-# Messages of a panic name source files: ours, those of crates, and the standard library's, which come with a
-# name of their own.
-remap="--remap-path-prefix=$PWD=/pixcell --remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=/cargo"
+# Messages of a panic name source files: ours from here on, but those of crates where cargo keeps them.
+remap="--remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=/cargo"
 RUSTFLAGS="${RUSTFLAGS:-} $remap" cargo build --release --locked >&2
 
 # cargo-deb reads the assets of target/packaging wherever the target directory is.
