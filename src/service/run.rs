@@ -307,6 +307,7 @@ impl Run {
             routes: self.routes.clone(),
             events: events.clone(),
             ask: Box::new(self.asking()),
+            ready: self.live.ready.subscribe(),
         };
         match web::start(status, sources, self.stop.clone()) {
             Ok(None) => {}

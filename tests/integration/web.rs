@@ -291,6 +291,26 @@ fn events_tell_of_a_change_and_end_with_the_daemon() {
     while next().is_some() {}
 }
 
+/// Not a reading later, as all else that is shown.
+#[test]
+fn it_is_ready_as_soon_as_it_says_so() {
+    let mut rig = Rig::with(served);
+    for row in 1..=200 {
+        rig.drop_file(&format!("B{row}.png"), &png(row));
+    }
+    rig.start_unready();
+    let end = Instant::now() + LIMIT;
+    loop {
+        let told = rig.daemon().stderr().contains(" ready folders=1");
+        let status = get(rig.page(), "/readyz").status;
+        if told {
+            assert_eq!(status, 200);
+            break;
+        }
+        assert!(Instant::now() < end, "it is not ready");
+    }
+}
+
 #[test]
 fn metrics_count_what_happened() {
     let rig = started();

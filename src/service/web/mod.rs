@@ -27,7 +27,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
@@ -47,6 +47,8 @@ pub(super) struct Sources {
     pub events: broadcast::Sender<LaneEvent>,
     /// What stands where.
     pub ask: Box<dyn Fn() -> Asking + Send + Sync>,
+    /// Whether the folders have been compared.
+    pub ready: watch::Receiver<bool>,
 }
 
 /// Begins to listen; the future serves until `stop`. `None` when nothing is to be served.

@@ -100,23 +100,13 @@ pub(super) async fn follow(
     }
 }
 
+/// Not from the view: what waits for this must not be a reading behind.
 async fn ready(State(served): State<Served>) -> Response {
-    match served.views.get().await {
-        Some(view)
-            if view
-                .snapshot
-                .running
-                .as_ref()
-                .is_some_and(|daemon| daemon.ready) =>
-        {
-            "ready\n".into_response()
-        }
-        Some(_) => problem(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "the folders are still being compared",
-        ),
-        None => no_view(),
+    if *served.views.sources.ready.borrow() {
+        return "ready\n".into_response();
     }
+    let why = "the folders are still being compared";
+    problem(StatusCode::SERVICE_UNAVAILABLE, why)
 }
 
 async fn scrape(State(served): State<Served>) -> Response {
