@@ -91,7 +91,7 @@ function gate(title, closed) {
 // How the month's calls hold up what is sent.
 function pace(calls) {
   const left = () => Math.max(0, calls.budget - calls.used).toLocaleString(words.lang);
-  if (calls?.pace.state === "spread") return make("p", "note", say(words.spread, calls.pace.every_seconds.toLocaleString(words.lang), left(), when(calls.until).textContent));
+  if (calls?.pace.state === "spread") return make("p", "note", say(words.spread, clock(calls.pace.every_seconds * 1000), left(), when(calls.until).textContent));
   if (calls?.pace.state !== "used_up") return null;
   return make("div", "gate passing", make("strong", "", words.appGate), make("p", "", say(words.usedUp, calls.budget.toLocaleString(words.lang))),
     make("p", "quiet", countdown(calls.pace.until, words.again, words.turn)));
