@@ -81,6 +81,7 @@ fn main() {
         Intake {
             store,
             routes,
+            copies: intake::Copies::new(&state),
             ticks: Arc::clone(&ticks),
             findings: candidates,
             listings: listed,

@@ -490,13 +490,12 @@ impl Client {
         if let Some(meter) = &self.1 {
             meter.spend(kind).await.map_err(CallError::Withheld)?;
         }
-        let done = match sending {
+        let done = if let Some(sending) = sending {
             // It ends by its own limits, which grow while others share the link.
-            Some(sending) => waiting(self.write(request, sending)).await,
-            None => {
-                let limit = self.0.request_timeout;
-                within(limit, exchange(request.timeout(limit))).await
-            }
+            waiting(self.write(request, sending)).await
+        } else {
+            let limit = self.0.request_timeout;
+            within(limit, exchange(request.timeout(limit))).await
         };
         if let (Some(meter), Err(error)) = (&self.1, &done)
             && kind == Kind::Counted

@@ -8,7 +8,7 @@ use pixcell::image::ContentHash;
 use pixcell::sandbox::{Endpoint, Fault, Outcome};
 use rstest::rstest;
 
-use crate::support::{DOC, LIMIT, Rig, SHEET, jpeg, large_jpeg, padded, png};
+use crate::support::{DOC, LIMIT, Rig, SHEET, large_jpeg, padded, png};
 
 #[test]
 fn twenty_versions_during_a_call_cost_one_more_call() {

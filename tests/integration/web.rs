@@ -296,7 +296,7 @@ fn events_tell_of_a_change_and_end_with_the_daemon() {
 fn it_is_ready_as_soon_as_it_says_so() {
     let mut rig = Rig::with(served);
     for row in 1..=200 {
-        rig.drop_file(&format!("B{row}.png"), &png(row));
+        rig.drop_file(format!("B{row}.png"), &png(row));
     }
     rig.start_unready();
     let end = Instant::now() + LIMIT;
