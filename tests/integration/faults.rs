@@ -25,7 +25,8 @@ fn a_throttled_app_keeps_the_wait_that_the_server_asks_for(#[case] status: u16) 
     });
     std::fs::create_dir(rig.path("hall")).unwrap();
     rig.start();
-    rig.fault(Fault::on(IMAGE).spreadsheet(DOC).throttle(status, 1));
+    // Longer than a first back-off of our own.
+    rig.fault(Fault::on(IMAGE).spreadsheet(DOC).throttle(status, 3));
     rig.drop_file("B2.png", &png(1));
     rig.warned(&["B2.png", "99991400", "all calls wait"]);
     // Another document's picture waits as well: the limit is the app's.
@@ -38,7 +39,7 @@ fn a_throttled_app_keeps_the_wait_that_the_server_asks_for(#[case] status: u16) 
         (Some(status), Some(99_991_400))
     );
     assert!(
-        pause(&calls) >= Duration::from_secs(1),
+        pause(&calls) >= Duration::from_secs(3),
         "{:?}",
         pause(&calls)
     );

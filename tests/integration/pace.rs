@@ -175,3 +175,35 @@ fn a_wait_that_the_server_asks_for_holds_although_another_document_succeeds() {
         );
     }
 }
+
+/// `PIXCELL_TEST_JOBS=3800` is the long form.
+#[test]
+fn a_document_with_many_pictures_holds_up_no_other() {
+    const ROWS: u32 = 190;
+    let long = std::env::var("PIXCELL_TEST_JOBS").ok();
+    let jobs: u32 = long.map_or(200, |jobs| jobs.parse().unwrap());
+    let mut rig = Rig::with(|plan| {
+        plan.feishu.push("requests_per_second: 5".into());
+        plan.sandbox.documents.push(document("DocA"));
+        plan.mappings.push(Mapping::new("a", "a", "DocA"));
+    });
+    fs::create_dir(rig.path("a")).unwrap();
+    for job in 0..jobs {
+        let column = char::from(b'A' + u8::try_from(job / ROWS).unwrap());
+        rig.drop_file(format!("{column}{}.png", job % ROWS + 1), &png(job));
+    }
+    rig.start();
+    rig.wait("the many are under way", |state| {
+        state.calls(Endpoint::ValuesImage) > 0
+    });
+    fs::write(rig.path("a/B2.png"), png(1_000_000)).unwrap();
+    rig.daemon()
+        .wait_line(&["mapping=a", "B2.png", "decision=Queued"]);
+    let before = rig.writes();
+    rig.expect_in("DocA", "B2", &png(1_000_000));
+    // One of theirs may be in its turn at each of the three calls of the one: token or sheets, and picture.
+    let between = rig.writes() - before;
+    assert!(between <= 4, "{between} calls of {jobs} went first");
+    let queued = rig.status()["totals"]["queued"].as_u64().unwrap();
+    assert!(queued > u64::from(jobs) / 2, "{queued} still wait");
+}
