@@ -62,7 +62,7 @@ impl Copies {
         }))
     }
 
-    /// The file changed while it was sent. Beyond [`MOST`] files nothing is noted: it is tried as it is.
+    /// The file changed while it was sent. Beyond 8 files nothing is noted: it is tried as it is.
     pub fn restless(&self, key: &FileKey) {
         self.with(|restless| {
             if restless.len() < MOST {
