@@ -20,6 +20,7 @@ mod integration {
     mod folders;
     mod init;
     mod layers;
+    mod logs;
     mod malformed;
     mod memory;
     mod names;

@@ -1,7 +1,7 @@
 //! Logs: to the journal, or on stderr as lines for people or JSON, and never through the middle of a progress bar.
 
 use std::io::{self, IsTerminal, Write};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use indicatif::ProgressBar;
 use tracing_subscriber::fmt::writer::MakeWriter;
@@ -10,10 +10,14 @@ use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, fmt};
 
 use super::args::{Common, LogFormat};
+use super::fold::Fold;
 use super::journal::{self, Journal};
 
 /// The bar on the terminal, if there is one.
 static BAR: Mutex<Option<ProgressBar>> = Mutex::new(None);
+
+/// What is folded.
+static FOLD: OnceLock<Fold> = OnceLock::new();
 
 /// Starts logging. `calm`: only warnings unless more is asked for.
 pub fn start(common: &Common, calm: bool) {
@@ -24,7 +28,8 @@ pub fn start(common: &Common, calm: bool) {
         _ => "trace",
     };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
-    let log = tracing_subscriber::registry().with(filter);
+    let fold = FOLD.get_or_init(Fold::start).clone();
+    let log = tracing_subscriber::registry().with(filter).with(fold);
     let lines = fmt::layer().with_writer(Stderr);
     // A second start, as in tests, keeps the first.
     let _ = match common.log_format {
@@ -36,6 +41,13 @@ pub fn start(common: &Common, calm: bool) {
         }
         LogFormat::Json => log.with(lines.json().flatten_event(true)).try_init(),
     };
+}
+
+/// Tells what is folded by now.
+pub fn finish() {
+    if let Some(fold) = FOLD.get() {
+        fold.tell(None);
+    }
 }
 
 /// From now on logs are printed above this bar; `None`: there is no bar any more.

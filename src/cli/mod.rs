@@ -6,6 +6,7 @@ mod args;
 mod check;
 mod demo;
 mod exit;
+mod fold;
 mod history;
 mod init;
 mod journal;
@@ -61,6 +62,7 @@ pub fn main() -> ExitCode {
         Command::Completions(completions) => packaging::completions(completions),
         Command::Man => packaging::man(),
     };
+    logging::finish();
     match done {
         Ok(exit) => exit.into(),
         Err(Failure { exit, error }) => {
