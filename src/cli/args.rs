@@ -84,7 +84,7 @@ pub enum Command {
     /// Try parked jobs again, and what is behind a closed gate
     Retry(Retry),
     /// Have the running daemon compare all folders now
-    Rescan,
+    Rescan(Rescan),
     /// Try pixcell without an account: a stand-in for the API, a folder, and sample pictures
     Demo(Demo),
     /// Run the stand-in for the API alone
@@ -172,6 +172,13 @@ pub struct Retry {
     /// Everything that is parked
     #[arg(long, conflicts_with = "about")]
     pub all: bool,
+    /// Print how many as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Clone, clap::Args)]
+pub struct Rescan {
     /// Print how many as JSON
     #[arg(long)]
     pub json: bool,

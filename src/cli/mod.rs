@@ -56,7 +56,7 @@ pub fn main() -> ExitCode {
         Command::Status(status) => status::run(&args.common, status),
         Command::History(history) => history::run(&args.common, history),
         Command::Retry(retry) => retry::run(&args.common, retry),
-        Command::Rescan => rescan::run(&args.common),
+        Command::Rescan(rescan) => rescan::run(&args.common, rescan),
         Command::Demo(demo) => demo::run(demo),
         Command::Sandbox(sandbox) => sandbox::run(sandbox),
         Command::Completions(completions) => packaging::completions(completions),

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use super::args::Common;
+use super::args::{Common, Rescan};
 use super::exit::{Exit, Failure};
 use super::{load, output, state};
 use crate::service::Ask;
@@ -11,7 +11,7 @@ use crate::service::Ask;
 ///
 /// # Errors
 /// When the configuration is wrong or no daemon runs.
-pub fn run(common: &Common) -> Result<Exit, Failure> {
+pub fn run(common: &Common, args: &Rescan) -> Result<Exit, Failure> {
     let setup = load::setup(common.config.as_deref())?;
     let Some(folders) = state::daemon::<u64>(&setup.config.state_dir, &Ask::Rescan)? else {
         return Err(anyhow::anyhow!(
@@ -19,10 +19,11 @@ pub fn run(common: &Common) -> Result<Exit, Failure> {
         )
         .into());
     };
-    writeln!(
-        io::stdout().lock(),
-        "comparing {} now",
-        output::count(folders, "folder")
-    )?;
+    let mut out = io::stdout().lock();
+    if args.json {
+        writeln!(out, "{{\"folders\": {folders}}}")?;
+    } else {
+        writeln!(out, "comparing {} now", output::count(folders, "folder"))?;
+    }
     Ok(Exit::Done)
 }

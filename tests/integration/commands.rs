@@ -98,6 +98,8 @@ fn the_folders_are_compared_when_a_person_asks() {
     let asked = rig.pixcell(&["rescan", "--config", "pixcell.yaml"]);
     assert_eq!(asked.with_code(0).stdout, "comparing 1 folder now\n");
     rig.daemon().wait_line(&["listing the folder, as asked"]);
+    let asked = rig.pixcell(&["rescan", "--json", "--config", "pixcell.yaml"]);
+    assert_eq!(asked.with_code(0).json()["folders"], 1);
     rig.stop();
     let none = rig.pixcell(&["rescan", "--config", "pixcell.yaml"]);
     assert!(none.with_code(1).stderr.contains("pixcell sync"));
