@@ -202,7 +202,7 @@ fn serve(mut stream: TcpStream, tell: &Sender<Arrived>) -> std::io::Result<()> {
                 .to_owned();
             let _ = tell.send(Arrived { cell, at });
             format!(
-                r#","data":{{"spreadsheetToken":"Doc","updateRange":"{range}","revision":{revision}}}"#
+                r#","data":{{"spreadsheetToken":"{DOC}","updateRange":"{range}","revision":{revision}}}"#
             )
         } else if text.contains("/sheets/query") {
             format!(
@@ -322,14 +322,14 @@ fn burst(rig: &Rig, round: u32) -> Duration {
             (from, rig.path(folder).join(name))
         })
         .collect();
-    let before = rig.state().answers(0);
+    let before = rig.calls(Endpoint::ValuesImage);
     let begun = Instant::now();
     for (from, to) in &files {
         fs::rename(from, to).unwrap();
     }
-    // The first round asks for a token and for each document's sheets as well; that one does not count.
     rig.wait("all are written", |state| {
-        state.answers(0) >= before + u64::from(BURST)
+        let calls = state.calls(Endpoint::ValuesImage);
+        calls >= before + u64::from(BURST) && state.in_flight.is_empty()
     });
     begun.elapsed()
 }
