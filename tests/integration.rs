@@ -16,6 +16,7 @@ mod integration {
     mod commands;
     mod corpus;
     mod crash;
+    mod examples;
     mod faults;
     mod folders;
     mod init;
