@@ -127,7 +127,7 @@ fn online(setup: &Setup, out: &mut impl Write) -> Result<Exit, Failure> {
                 if sheet.hidden {
                     writeln!(
                         out,
-                        "{name}: the sheet {title:?} is hidden; pictures go there all the same"
+                        "{name}: the sheet {title:?} is hidden; pictures go there all the same: show it among the document's tabs, or name another `sheet`"
                     )?;
                 }
                 for misfit in misfits(route, sheet) {

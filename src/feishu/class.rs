@@ -102,14 +102,14 @@ pub fn advice(class: Class, code: Option<i64>) -> &'static str {
             "add this machine's address to the app's allow-list in the developer console (Security Settings)"
         }
         (_, Some(99_991_672 | 99_991_676 | 99_991_679)) => {
-            "give the app the scope `sheets:spreadsheet` in the developer console and publish a new version of it"
+            "in the developer console, under Permissions & Scopes, add `sheets:spreadsheet` (for a document in a wiki `wiki:wiki:readonly` too), then create a version of the app and publish it"
         }
         (_, Some(99_991_662 | 99_991_673)) => "enable the app in the admin console",
         (_, Some(91_402)) => {
             "check the spreadsheet's token; a document in a wiki is named by its whole /wiki/ URL"
         }
         (_, Some(90_213 | 1_310_213 | 91_403)) => {
-            "add the app to the document (… > More > Add document app) with permission to edit"
+            "add the app to the document (… > More > Add document app; in a wiki on its wiki page) with permission to edit"
         }
         (_, Some(90_212)) => "add rows or columns to the sheet, or change the rule",
         (_, Some(90_211 | 1_310_211 | 90_215 | 1_310_215)) => {

@@ -149,6 +149,6 @@ mod tests {
             log_id: Some("20260101".into()),
             wait: None,
         };
-        insta::assert_snapshot!(refusal, @r#"the API answered "no permission" (HTTP 403, code 90213, logid 20260101); add the app to the document (… > More > Add document app) with permission to edit"#);
+        insta::assert_snapshot!(refusal, @r#"the API answered "no permission" (HTTP 403, code 90213, logid 20260101); add the app to the document (… > More > Add document app; in a wiki on its wiki page) with permission to edit"#);
     }
 }

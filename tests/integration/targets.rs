@@ -1,6 +1,7 @@
 //! `pixcell check`: what of places can be told without a call, and what the document says of them.
 
-use pixcell::sandbox::{DocumentSpec, Merge, SheetSpec};
+use pixcell::sandbox::{DocumentSpec, Endpoint, Fault, Merge, SheetSpec};
+use rstest::rstest;
 
 use crate::support::{DOC, FOLDER, Mapping, Rig, SHEET, png};
 
@@ -62,9 +63,11 @@ fn the_document_tells_of_merged_hidden_and_missing_cells_and_of_one_sheet_with_t
     });
     let told = check(&mut rig, &["--online"], 1);
     for line in [
-        "lobby: the sheet \"Lobby\" is hidden",
+        "lobby: the sheet \"Lobby\" is hidden; pictures go there all the same: show it among the document's tabs, or name another `sheet`",
         "lobby: rule 3: C3 lies inside the merged cells B2:C3 of sheet \"Lobby\", whose picture belongs to B2",
         "lobby: rule 1: B900 lies outside the grid",
+        "add rows or columns to the sheet, or change the rule",
+        "name that cell, or split the merged cells",
         "\"Base\" is a bitable, not a grid of cells",
         "H7: rule 4 of lobby and rule 1 of titled can fill the same place, for example with poster.gif and late.gif",
         "names this sheet in two ways",
@@ -86,4 +89,20 @@ fn a_picture_for_a_covered_cell_is_parked_and_one_for_the_first_cell_is_written(
     rig.drop_file("B2.png", &png(2));
     rig.expect("B2", &png(2));
     rig.finish(1);
+}
+
+#[rstest]
+#[case::scope(
+    400,
+    99_991_672,
+    "under Permissions & Scopes, add `sheets:spreadsheet`"
+)]
+#[case::published(400, 99_991_672, "create a version of the app and publish it")]
+#[case::document(403, 91_403, "… > More > Add document app; in a wiki on its wiki page")]
+fn a_refused_look_says_what_to_click(#[case] status: u16, #[case] code: i64, #[case] told: &str) {
+    let mut rig = Rig::new();
+    rig.fault(Fault::on(Endpoint::SheetsQuery).answer(status, code, "refused"));
+    let said = check(&mut rig, &["--online"], 1);
+    assert!(said.contains(told), "{told} in {said}");
+    assert!(said.contains(&code.to_string()), "{said}");
 }
