@@ -41,6 +41,7 @@ mod integration {
     mod state;
     mod sync;
     mod targets;
+    mod trees;
     mod unreached;
     mod upload;
     mod user_token;

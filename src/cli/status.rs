@@ -127,8 +127,17 @@ fn print(out: &mut impl Write, setup: &Setup, snapshot: &Snapshot) -> io::Result
 fn folder(state: &FolderState) -> String {
     match state {
         FolderState::Starting => "not looked at yet".into(),
-        FolderState::Native => "watched".into(),
-        FolderState::Poll { why } => format!("watched by listing it: {why}"),
+        FolderState::Native { unseen } => format!("watched{}", but_for(unseen.as_deref())),
+        FolderState::Poll { why, unseen } => {
+            format!("watched by listing it: {why}{}", but_for(unseen.as_deref()))
+        }
         FolderState::Missing { why } => format!("not there, waited for: {why}"),
+        FolderState::Stuck { why } => format!("does not answer, waited for: {why}"),
     }
+}
+
+fn but_for(unseen: Option<&str>) -> String {
+    unseen.map_or_else(String::new, |unseen| {
+        format!(", but not all of it: {unseen}")
+    })
 }

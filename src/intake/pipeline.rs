@@ -28,7 +28,7 @@ use crate::pulse::{waiting, within};
 use crate::store::{
     Arrival, FileKey, FileRecord, Fingerprint, Seen, Store, StoreError, Timestamp, Verdict,
 };
-use crate::watch::{Candidate, Finding, Found, Hint, Ticks};
+use crate::watch::{Candidate, Finding, Found, Hint, Met, Ticks};
 
 /// Larger files, in bytes, take more than a millisecond or two to read, and leave a reader for smaller ones.
 const LARGE_BYTES: u64 = 1 << 20;
@@ -160,7 +160,7 @@ struct Task {
     /// Batches of listings being compared with the store, by mapping.
     sifting: BTreeMap<MappingName, u32>,
     /// Listings that ended and whose findings are still being looked at.
-    listed: Vec<(Arc<Route>, bool)>,
+    listed: Vec<(Arc<Route>, Option<Met>)>,
 }
 
 /// What a thread did.
@@ -206,7 +206,7 @@ impl Task {
                     })
                 });
             }
-            Finding::Listed { route, whole } => self.listed.push((route, whole)),
+            Finding::Listed { route, met } => self.listed.push((route, met)),
         }
     }
 
@@ -285,14 +285,14 @@ impl Task {
                 sifting.get(name).is_none_or(|batches| *batches == 0) && !settle.awaits(name)
             })
             .collect();
-        for (route, whole) in over {
+        for (route, met) in over {
             let name = route.mapping.name.clone();
             self.digested
                 .send_modify(|digested| *digested.entry(name).or_default() += 1);
-            if whole {
+            if let Some(met) = met {
                 let store = self.context.store.clone();
                 self.work.spawn_blocking(move || {
-                    let gone = gone(&store, &route)?;
+                    let gone = gone(&store, &route, &met)?;
                     Ok(Work::Pruned { route, gone })
                 });
             }
@@ -671,9 +671,9 @@ impl Refusal<'_> {
     }
 }
 
-/// Known files that a whole listing did not find. Only those of the file system that the folder is on
-/// now: an unmounted disk is not a deletion.
-fn gone(store: &Store, route: &Route) -> Result<Vec<RelPath>, StoreError> {
+/// Known files that a listing did not find and that are not there. Only those of the file system that the
+/// folder is on now: an unmounted disk is not a deletion. Nor is what a listing could not see.
+fn gone(store: &Store, route: &Route, met: &Met) -> Result<Vec<RelPath>, StoreError> {
     let mapping = &route.mapping;
     let Ok(device) = std::fs::metadata(&mapping.folder).map(|meta| meta.dev()) else {
         return Ok(Vec::new());
@@ -686,7 +686,7 @@ fn gone(store: &Store, route: &Route) -> Result<Vec<RelPath>, StoreError> {
     for entry in store.files_of(&mapping.name) {
         let (FileKey { path, .. }, file) = entry?;
         let ours = file.fingerprint.device == device || file.fingerprint == Fingerprint::UNKNOWN;
-        if ours && is_gone(&path) {
+        if ours && !met.contains(&path) && is_gone(&path) {
             gone.push(path);
         }
     }

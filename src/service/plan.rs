@@ -187,7 +187,7 @@ impl Planning<'_> {
             plan.unlisted = Some(error.to_string());
             return Ok((plan, files));
         }
-        let whole = survey(
+        let listing = survey(
             route,
             None,
             |batch| {
@@ -206,9 +206,7 @@ impl Planning<'_> {
                 });
             },
         );
-        if !whole {
-            plan.unlisted = Some("a folder in it could not be listed".into());
-        }
+        plan.unlisted = listing.and_then(|listing| listing.unseen);
         for found in listed {
             files.push(self.look(route, found)?);
         }

@@ -49,6 +49,12 @@ const PASS_TICK: Duration = Duration::from_millis(50);
 /// How often a pass counts what is left, which reads the whole queue.
 const PASS_COUNT: Duration = Duration::from_millis(500);
 
+/// The daemon is ready after so long at most: a folder of a million new pictures, or one that hangs,
+/// is compared on while others are served.
+const READY_MOST: Duration = Duration::from_mins(1);
+/// How often it is looked whether a folder hangs.
+const FOLDERS_TICK: Duration = Duration::from_secs(1);
+
 /// How often the state directory is looked for.
 const STATE_TICK: Duration = Duration::from_secs(20);
 
@@ -381,14 +387,22 @@ impl Run {
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         count.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let pass = parts.mode == Mode::Pass;
-        let mut ready = false;
+        let mut folders = interval(FOLDERS_TICK);
+        let late = Instant::now() + READY_MOST;
+        let (mut compared, mut ready) = (false, false);
         loop {
-            if !ready && self.compared() {
-                ready = true;
+            if !compared && self.compared() {
+                compared = true;
                 self.live.ready.send_replace(true);
                 info!(folders = self.rescan.len(), "ready");
                 ready::ready("watching");
+                ready = true;
                 (parts.ready)();
+            }
+            if !ready && Instant::now() >= late {
+                ready = true;
+                info!("still comparing folders; what comes meanwhile is taken");
+                ready::ready("watching, and still comparing folders");
             }
             tokio::select! {
                 fault = self.tasks.fault() => return Err(fault.into()),
@@ -405,9 +419,10 @@ impl Run {
                     },
                 },
                 Some(key) = self.stale.recv() => self.look_again(key),
-                Ok(()) = self.digested.changed(), if !ready => {}
+                Ok(()) = self.digested.changed(), if !compared => {}
+                _ = folders.tick(), if !compared => {}
                 _ = count.tick(), if pass => (parts.left)(self.store.call(Store::queued).await),
-                _ = tick.tick(), if ready && pass => {
+                _ = tick.tick(), if compared && pass => {
                     if let Some(stuck) = self.passed().await? {
                         return Ok(Next::Ended(Ended::Passed(stuck)));
                     }
@@ -416,10 +431,16 @@ impl Run {
         }
     }
 
-    /// Tells each lane whose folders have been compared; whether all have.
+    /// Tells each lane whose folders have been compared, or hang; whether all have.
     fn compared(&mut self) -> bool {
         let digested = self.digested.borrow_and_update().clone();
-        let done = |route: &Arc<Route>| digested.contains_key(&route.mapping.name);
+        let folders = &self.live.folders;
+        let done = |route: &Arc<Route>| {
+            let name = &route.mapping.name;
+            let state = folders.get(name).map(|state| state.borrow());
+            digested.contains_key(name)
+                || state.is_some_and(|state| matches!(*state, FolderState::Stuck { .. }))
+        };
         for (spreadsheet, tell) in &self.compared {
             let ours = |route: &&Arc<Route>| route.mapping.spreadsheet == *spreadsheet;
             if self.routes.iter().filter(ours).all(done) {
@@ -497,7 +518,7 @@ impl Run {
                 .folders
                 .get(&route.mapping.name)
                 .map(|state| state.borrow().clone());
-            if let Some(FolderState::Missing { why }) = state {
+            if let Some(FolderState::Missing { why } | FolderState::Stuck { why }) = state {
                 stuck.push((route.mapping.folder.display().to_string(), why));
             }
         }

@@ -1,5 +1,7 @@
 //! All that leaves this room: candidates, batches of listed files, and the end of a listing.
 
+use std::collections::HashSet;
+use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -52,6 +54,34 @@ pub struct Found {
     pub fingerprint: Fingerprint,
 }
 
+/// The paths that a listing met, as hashes: 8 bytes a file, and some for room.
+#[derive(Debug, Default)]
+pub struct Met {
+    hasher: RandomState,
+    hashes: HashSet<u64>,
+}
+
+impl Met {
+    pub(super) fn add(&mut self, path: &RelPath) {
+        self.hashes.insert(self.hasher.hash_one(path));
+    }
+
+    /// Whether the listing met this path.
+    pub fn contains(&self, path: &RelPath) -> bool {
+        self.hashes.contains(&self.hasher.hash_one(path))
+    }
+
+    /// How many it met.
+    pub fn len(&self) -> usize {
+        self.hashes.len()
+    }
+
+    /// Whether it met none.
+    pub fn is_empty(&self) -> bool {
+        self.hashes.is_empty()
+    }
+}
+
 /// What the watcher tells.
 #[derive(Debug)]
 pub enum Finding {
@@ -70,7 +100,8 @@ pub enum Finding {
     Listed {
         /// Whose folder.
         route: Arc<Route>,
-        /// Whether all of it was seen.
-        whole: bool,
+        /// What it met, when that says something of what is gone: a folder that cannot be listed, or
+        /// is empty as the place of a disk that is not mounted, says nothing.
+        met: Option<Met>,
     },
 }

@@ -6,10 +6,11 @@
 mod candidate;
 mod folder;
 mod native;
+mod patience;
 mod scan;
 mod task;
 
-pub use candidate::{Candidate, Finding, Found, Hint, Ticks};
+pub use candidate::{Candidate, Finding, Found, Hint, Met, Ticks};
 pub use folder::FolderState;
-pub use scan::{survey, walk};
+pub use scan::{Listing, survey, walk};
 pub use task::{Watched, run};

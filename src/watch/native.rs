@@ -2,6 +2,7 @@
 //! only sorts and hands over: it never blocks, never looks at a file, and never drops a change
 //! silently: what does not fit marks the folder as unsure, and an unsure folder is listed anew.
 
+use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use notify::event::{
 use notify::{Config, Event, RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::Notify;
 use tokio::sync::mpsc::Sender;
+use walkdir::WalkDir;
 
 use super::candidate::{Candidate, Finding, Hint, Ticks};
 use crate::placement::{RelPath, Route};
@@ -84,8 +86,52 @@ pub(super) fn arm(sink: Sink) -> Result<RecommendedWatcher, String> {
             .map_err(|error| explain(&error))?;
     watcher
         .watch(&mapping.folder, mode)
-        .map_err(|error| explain(&error))?;
+        .map_err(|error| match error.kind {
+            notify::ErrorKind::MaxFilesWatch => short_of_watches(&mapping.folder),
+            _ => explain(&error),
+        })?;
     Ok(watcher)
+}
+
+/// Folders that are counted at most when watches are short.
+const COUNTED_MOST: u64 = 1 << 20;
+
+/// That there are not enough watches, and how many would do.
+fn short_of_watches(folder: &Path) -> String {
+    let folders = WalkDir::new(folder)
+        .into_iter()
+        .filter(|entry| entry.as_ref().is_ok_and(|entry| entry.file_type().is_dir()))
+        .map(|_| 1)
+        .take(usize::try_from(COUNTED_MOST).unwrap_or(usize::MAX))
+        .sum();
+    let limits = LIMITS.map(|(path, name)| {
+        let text = fs::read_to_string(path).ok()?;
+        Some((text.trim().parse().ok()?, name))
+    });
+    say_short_of_watches(folders, limits.into_iter().flatten().min())
+}
+
+/// The limits of watches, the second that of a container: the lower one counts.
+const LIMITS: [(&str, &str); 2] = [
+    (
+        "/proc/sys/fs/inotify/max_user_watches",
+        "fs.inotify.max_user_watches",
+    ),
+    (
+        "/proc/sys/user/max_inotify_watches",
+        "user.max_inotify_watches",
+    ),
+];
+
+fn say_short_of_watches(folders: u64, limit: Option<(u64, &str)>) -> String {
+    // Others of the same user have theirs.
+    let (limit, name) = limit.unwrap_or((folders, LIMITS[0].1));
+    let enough = limit + folders;
+    format!(
+        "the kernel's limit of watched folders is reached: it is {limit} for all programs of a user, and \
+         this mapping needs {folders}; raise it, e.g. `sysctl {name}={}`",
+        enough.next_power_of_two()
+    )
 }
 
 /// A panic would end notify's thread without a word, and nothing would be heard from then on.
@@ -100,7 +146,7 @@ fn explain(error: &notify::Error) -> String {
     match &error.kind {
         notify::ErrorKind::MaxFilesWatch => {
             "the kernel's limit of watched folders is reached; raise it, \
-             e.g. `sysctl fs.inotify.max_user_watches=524288`"
+             by `sysctl fs.inotify.max_user_watches`"
                 .into()
         }
         // EMFILE: the limit of inotify instances, or of open files.
@@ -278,7 +324,14 @@ mod tests {
 
     #[test]
     fn the_watch_limit_is_explained_with_the_setting_to_change() {
+        assert_eq!(
+            say_short_of_watches(12_345, Some((8_192, "fs.inotify.max_user_watches"))),
+            "the kernel's limit of watched folders is reached: it is 8192 for all programs of a user, and \
+             this mapping needs 12345; raise it, e.g. `sysctl fs.inotify.max_user_watches=32768`"
+        );
         let told = explain(&notify::Error::new(notify::ErrorKind::MaxFilesWatch));
         assert!(told.contains("fs.inotify.max_user_watches"), "{told}");
+        let here = short_of_watches(tempfile::tempdir().unwrap().path());
+        assert!(here.contains("needs 1;"), "{here}");
     }
 }

@@ -1,26 +1,49 @@
 //! Listing a folder: every regular file below it with its fingerprint, in batches. Opens no file and
-//! follows no link. Blocks: runs on a thread of its own.
+//! follows no link; one stat a file. Blocks: runs on a thread of its own.
 
 use std::path::Path;
 
 use walkdir::WalkDir;
 
-use super::candidate::Found;
+use super::candidate::{Found, Met};
 use crate::placement::{RelPath, Route};
 use crate::store::Fingerprint;
 
-/// Files handed over at a time.
+/// Entries looked at between two times of handing over.
 pub const BATCH: usize = 512;
-/// Deeper folders are not entered: a tree that deep is a mistake or a trap.
-const DEEPEST: usize = 64;
 
-/// Lists the files at or below `below`, or of the whole folder. `hand_over` returns whether to go on.
-/// `true` when everything was seen.
+/// Where a listing stops: what lies beyond is a mistake or a trap, and is told as not seen.
+const LIMITS: Limits = Limits {
+    depth: 64,
+    entries: 2_000_000,
+};
+
+/// How far a listing goes.
+#[derive(Debug, Clone, Copy)]
+struct Limits {
+    /// Levels of folders that are entered.
+    depth: usize,
+    /// Files, folders and everything else.
+    entries: usize,
+}
+
+/// What a listing came to.
+#[derive(Debug, Default)]
+pub struct Listing {
+    /// The files that it met.
+    pub met: Met,
+    /// What it could not see: the first path with the cause, and how many more. Not what went while it ran.
+    pub unseen: Option<String>,
+}
+
+/// Lists the files at or below `below`, or of the whole folder. `hand_over` is called after every
+/// [`BATCH`] entries, with those of them that are files, and returns whether to go on. `None` when it did
+/// not.
 pub fn walk(
     route: &Route,
     below: Option<&RelPath>,
     hand_over: impl FnMut(Vec<Found>) -> bool,
-) -> bool {
+) -> Option<Listing> {
     survey(route, below, hand_over, |_, _| ())
 }
 
@@ -28,13 +51,25 @@ pub fn walk(
 pub fn survey(
     route: &Route,
     below: Option<&RelPath>,
+    hand_over: impl FnMut(Vec<Found>) -> bool,
+    left_out: impl FnMut(&RelPath, &str),
+) -> Option<Listing> {
+    survey_within(LIMITS, route, below, hand_over, left_out)
+}
+
+fn survey_within(
+    limits: Limits,
+    route: &Route,
+    below: Option<&RelPath>,
     mut hand_over: impl FnMut(Vec<Found>) -> bool,
     mut left_out: impl FnMut(&RelPath, &str),
-) -> bool {
+) -> Option<Listing> {
     let folder = &route.mapping.folder;
     let top = below.map_or_else(|| folder.clone(), |below| folder.join(below.as_path()));
+    let above = below.map_or(0, |below| below.as_path().components().count());
+    // One level more than is entered, so that what is not entered is told.
     let depth = match (route.mapping.recursive, below) {
-        (true, _) => DEEPEST,
+        (true, _) => (limits.depth + 1).saturating_sub(above),
         (false, None) => 1,
         // The path itself, when it is a file; if it is a folder, its files are not for this mapping.
         (false, Some(_)) => 0,
@@ -55,16 +90,29 @@ pub fn survey(
                 .is_none()
         });
     let mut batch = Vec::with_capacity(BATCH);
-    let mut whole = true;
-    for entry in entries {
-        // Gone since it was listed is no gap; anything else is.
+    let mut met = Met::default();
+    let mut gaps = Gaps::default();
+    for (count, entry) in entries.enumerate() {
+        if count > 0 && count % BATCH == 0 && !hand_over(std::mem::take(&mut batch)) {
+            return None;
+        }
+        if count == limits.entries {
+            gaps.add(&top, &format!("more than {count} files and folders"));
+            break;
+        }
         let entry = match entry {
             Ok(entry) => entry,
             Err(error) => {
-                whole &= is_gone(&error);
+                gaps.add_error(&top, &error);
                 continue;
             }
         };
+        if entry.file_type().is_dir() && above + entry.depth() > limits.depth {
+            gaps.add(
+                entry.path(),
+                &format!("more than {} levels deep", limits.depth),
+            );
+        }
         if !entry.file_type().is_file() {
             continue;
         }
@@ -72,24 +120,138 @@ pub fn survey(
             continue;
         };
         match entry.metadata() {
-            Ok(meta) => batch.push(Found {
-                path,
-                fingerprint: Fingerprint::of(&meta),
-            }),
-            Err(error) => whole &= is_gone(&error),
-        }
-        if batch.len() == BATCH && !hand_over(std::mem::take(&mut batch)) {
-            return false;
+            Ok(meta) => {
+                met.add(&path);
+                batch.push(Found {
+                    path,
+                    fingerprint: Fingerprint::of(&meta),
+                });
+            }
+            Err(error) => gaps.add_error(&top, &error),
         }
     }
-    if !batch.is_empty() {
-        whole &= hand_over(batch);
+    if !hand_over(batch) {
+        return None;
     }
-    whole
+    let unseen = gaps.told();
+    Some(Listing { met, unseen })
 }
 
-fn is_gone(error: &walkdir::Error) -> bool {
-    error
-        .io_error()
-        .is_some_and(|error| error.kind() == std::io::ErrorKind::NotFound)
+/// What could not be seen.
+#[derive(Debug, Default)]
+struct Gaps {
+    first: Option<String>,
+    more: usize,
+}
+
+impl Gaps {
+    fn add(&mut self, path: &Path, why: &str) {
+        match self.first {
+            None => self.first = Some(format!("{}: {why}", path.display())),
+            Some(_) => self.more += 1,
+        }
+    }
+
+    fn add_error(&mut self, top: &Path, error: &walkdir::Error) {
+        let path = error.path().unwrap_or(top);
+        match error.io_error() {
+            // Gone since it was listed is no gap.
+            Some(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Some(io) => self.add(path, &io.to_string()),
+            None => self.add(path, &error.to_string()),
+        }
+    }
+
+    fn told(self) -> Option<String> {
+        let first = self.first?;
+        Some(match self.more {
+            0 => first,
+            more => format!("{first}; and {more} more"),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::PathBuf;
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::placement::fixture::{cell, mapping};
+
+    struct Tree {
+        home: tempfile::TempDir,
+        route: Arc<Route>,
+    }
+
+    fn tree(files: &[&str]) -> Tree {
+        let home = tempfile::tempdir().unwrap();
+        for file in files {
+            let path = home.path().join(file);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, "x").unwrap();
+        }
+        let mut mapping = mapping(&[], vec![cell("{cell}.png", "{cell}")]);
+        mapping.folder = home.path().to_owned();
+        let route = Arc::new(Route {
+            rules: crate::placement::RuleSet::compile(&mapping).unwrap(),
+            mapping: Arc::new(mapping),
+        });
+        Tree { home, route }
+    }
+
+    fn list(tree: &Tree, limits: Limits) -> (Vec<PathBuf>, Option<String>) {
+        let mut found = Vec::new();
+        let found_in = |files: Vec<Found>| {
+            found.extend(files.into_iter().map(|file| file.path.as_path().to_owned()));
+            true
+        };
+        let listing = survey_within(limits, &tree.route, None, found_in, |_, _| ());
+        found.sort();
+        (found, listing.unwrap().unseen)
+    }
+
+    #[test]
+    fn folders_that_are_too_deep_are_told_and_those_at_the_limit_are_listed() {
+        let tree = tree(&["a/b/2.png", "a/b/c/3.png", "a/b/d/4.png"]);
+        let limits = Limits { depth: 2, ..LIMITS };
+        let (found, unseen) = list(&tree, limits);
+        assert_eq!(found, [PathBuf::from("a/b/2.png")]);
+        let unseen = unseen.unwrap();
+        assert!(unseen.contains("/a/b/"), "{unseen}");
+        assert!(
+            unseen.contains("more than 2 levels deep; and 1 more"),
+            "{unseen}"
+        );
+        assert_eq!(list(&tree, LIMITS).1, None);
+        // The same limit when only a part is listed.
+        let below = RelPath::new(Path::new("a/b")).unwrap();
+        let part = survey_within(limits, &tree.route, Some(&below), |_| true, |_, _| ()).unwrap();
+        assert!(part.unseen.is_some() && part.met.len() == 1);
+    }
+
+    #[test]
+    fn a_tree_without_end_is_listed_up_to_a_limit() {
+        let tree = tree(&["a/1.png", "b/2.png", "c/3.png"]);
+        for folder in 0..1000 {
+            fs::create_dir(tree.home.path().join(format!("c/{folder}"))).unwrap();
+        }
+        let mut handed_over = 0;
+        let limits = Limits {
+            entries: 600,
+            ..LIMITS
+        };
+        let count = |_| {
+            handed_over += 1;
+            true
+        };
+        let listing = survey_within(limits, &tree.route, None, count, |_, _| ());
+        let unseen = listing.unwrap().unseen.unwrap();
+        assert!(
+            unseen.contains("more than 600 files and folders"),
+            "{unseen}"
+        );
+        assert_eq!(handed_over, 2, "also where there is no file");
+    }
 }

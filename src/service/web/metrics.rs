@@ -191,7 +191,7 @@ pub(super) fn observe(snapshot: &Snapshot, routes: &Routes, store_bytes: Option<
         set("pixcell_images", mapping.images as f64);
         let up = mapping.state.as_ref().is_some_and(|state| {
             use crate::watch::FolderState::{Native, Poll};
-            matches!(state, Native | Poll { .. })
+            matches!(state, Native { .. } | Poll { .. })
         });
         set("pixcell_folder_up", flag(up));
     }

@@ -181,9 +181,9 @@ function showMappings(view) {
     section.dataset.mapping = mapping.name;
     const [head, note, list] = section.children;
     const state = mapping.folder ? mapping.state && words.folder[mapping.state.state] : words.unconfigured;
-    const missing = mapping.state?.state === "missing";
+    const missing = ["missing", "stuck"].includes(mapping.state?.state);
     const badge = make("span", missing || !mapping.folder ? "badge bad" : "badge", state);
-    badge.title = mapping.state?.why ?? "";
+    badge.title = [mapping.state?.why, mapping.state?.unseen].filter(Boolean).join("; ");
     const numbers = Object.keys(words.counts).filter((name) => mapping[name]).map((name) => `${mapping[name].toLocaleString(words.lang)} ${words.counts[name]}`);
     head.replaceChildren(
       make("h2", "", mapping.name), badge,

@@ -1,0 +1,323 @@
+//! Everything below a folder is found, however it got there, and what cannot be seen is told.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::support::{DOC, FOLDER, Mapping, Rig, document, pause, png};
+
+/// What the status says of the first mapping's folder.
+fn folder(status: &serde_json::Value) -> &serde_json::Value {
+    &status["mappings"][0]["state"]
+}
+
+#[test]
+fn files_written_into_new_folders_at_once_are_all_found() {
+    let mut rig = Rig::started();
+    for row in 1..=100 {
+        let folder = rig.file(format!("{row}/deep/er"));
+        fs::create_dir_all(&folder).unwrap();
+        fs::write(folder.join(format!("B{row}.png")), png(row)).unwrap();
+    }
+    for row in 1..=100 {
+        rig.expect(&format!("B{row}"), &png(row));
+    }
+    rig.finish(100);
+}
+
+#[test]
+fn a_tree_that_is_moved_in_is_taken_whole_and_watched() {
+    let mut rig = Rig::started();
+    let outside = rig.path("outside");
+    for row in 1..=30 {
+        let folder = outside.join(format!("{}/{}", row % 3, row % 2));
+        fs::create_dir_all(&folder).unwrap();
+        fs::write(folder.join(format!("B{row}.png")), png(row)).unwrap();
+    }
+    fs::rename(outside, rig.file("moved")).unwrap();
+    for row in 1..=30 {
+        rig.expect(&format!("B{row}"), &png(row));
+    }
+    fs::write(rig.file("moved/1/1/C1.png"), png(99)).unwrap();
+    rig.expect("C1", &png(99));
+    // Renamed in place, it brings nothing new but is watched under its new name.
+    fs::rename(rig.file("moved"), rig.file("again")).unwrap();
+    fs::write(rig.file("again/1/1/C2.png"), png(98)).unwrap();
+    rig.expect("C2", &png(98));
+    rig.finish(32);
+}
+
+#[test]
+fn each_way_of_arriving_without_a_close_is_one_write() {
+    let mut rig = Rig::started();
+    let whole = |rig: &Rig, number| rig.outside(&format!("whole-{number}"), &png(number));
+    fs::rename(whole(&rig, 1), rig.file("B1.png")).unwrap();
+    fs::hard_link(whole(&rig, 2), rig.file("B2.png")).unwrap();
+    rig.expect("B1", &png(1));
+    rig.expect("B2", &png(2));
+    // Over one that is there, and from one name to another.
+    fs::rename(whole(&rig, 3), rig.file("B1.png")).unwrap();
+    rig.expect("B1", &png(3));
+    fs::rename(rig.file("B2.png"), rig.file("B3.png")).unwrap();
+    rig.expect("B3", &png(2));
+    rig.finish(4);
+}
+
+#[test]
+fn a_burst_into_new_folders_is_found_whole_and_none_of_it_twice() {
+    const FILES: u32 = 3000;
+    let mut rig = Rig::with(|plan| plan.online = false);
+    rig.start();
+    for row in 1..=FILES {
+        let folder = rig.file(format!("{}/{}", row % 6, row % 30));
+        fs::create_dir_all(&folder).unwrap();
+        fs::write(folder.join(format!("B{row}.png")), png(row)).unwrap();
+    }
+    let status = rig.wait_status("all queued", |status| {
+        status["totals"]["queued"] == FILES && status["mappings"][0]["images"] == FILES
+    });
+    assert_eq!(folder(&status)["state"], "native");
+    rig.stop();
+}
+
+#[test]
+fn a_folder_that_is_too_deep_is_told_and_does_not_hide_deletions() {
+    let mut rig = Rig::with(|plan| {
+        plan.online = false;
+        plan.watch = "settle: 100ms, backend: poll, poll_interval: 100ms".into();
+    });
+    let deep = rig.file("d/".repeat(70));
+    fs::create_dir_all(&deep).unwrap();
+    fs::write(deep.join("B9.png"), png(9)).unwrap();
+    rig.drop_file("B1.png", &png(1));
+    rig.drop_file("B2.png", &png(2));
+    rig.start();
+    rig.warned(&["mapping=lobby", "d/d/d", "more than 64 levels deep"]);
+    let status = rig.wait_status("both queued", |status| status["totals"]["queued"] == 2);
+    let unseen = folder(&status)["unseen"].to_string();
+    assert!(unseen.contains("more than 64 levels deep"), "{unseen}");
+    fs::remove_file(rig.file("B1.png")).unwrap();
+    rig.wait_status("one is gone", |status| {
+        status["totals"]["queued"] == 1 && status["mappings"][0]["images"] == 1
+    });
+    fs::remove_dir_all(rig.file("d")).unwrap();
+    rig.wait_status("all is seen", |status| folder(status)["unseen"].is_null());
+    let ended = rig.stop();
+    let told = ended
+        .stderr
+        .matches("not all of the folder is seen")
+        .count();
+    assert_eq!(told, 1, "told once, however often it is listed");
+}
+
+#[test]
+fn an_empty_folder_in_its_place_deletes_nothing_and_emptying_it_does() {
+    let mut rig = Rig::with(|plan| {
+        plan.watch = "settle: 100ms, backend: poll, poll_interval: 100ms".into();
+    });
+    rig.start();
+    for row in 1..=2 {
+        rig.drop_file(format!("B{row}.png"), &png(row));
+        rig.expect(&format!("B{row}"), &png(row));
+    }
+    let images = |status: &serde_json::Value| status["mappings"][0]["images"].clone();
+    rig.wait_status("both known", |status| images(status) == 2);
+    // The place of a disk that is not mounted, on the same device as a bind mount's would be.
+    fs::rename(rig.path(FOLDER), rig.path("unmounted")).unwrap();
+    fs::create_dir(rig.path(FOLDER)).unwrap();
+    rig.daemon().wait_count("watching ", 2);
+    let listings = rig.daemon().stderr().matches("as it is time").count();
+    rig.daemon().wait_count("as it is time", listings + 3);
+    assert_eq!(images(&rig.status()), 2);
+    fs::remove_dir(rig.path(FOLDER)).unwrap();
+    fs::rename(rig.path("unmounted"), rig.path(FOLDER)).unwrap();
+    rig.daemon().wait_count("watching ", 3);
+    fs::remove_file(rig.file("B1.png")).unwrap();
+    fs::remove_file(rig.file("B2.png")).unwrap();
+    rig.wait_status("both gone", |status| images(status) == 0);
+    rig.finish(2);
+}
+
+#[test]
+fn the_job_of_a_deleted_file_goes_and_history_says_so_and_the_cell_stays_known() {
+    let mut rig = Rig::started();
+    rig.drop_file("B1.png", &png(1));
+    rig.expect("B1", &png(1));
+    rig.hold_writes();
+    rig.drop_file("C1.png", &png(9));
+    rig.wait_held();
+    rig.drop_file("B1.png", &png(2));
+    rig.drop_file("B2.png", &png(3));
+    rig.wait_queued("B1.png", &png(2));
+    rig.wait_queued("B2.png", &png(3));
+    fs::remove_file(rig.file("B1.png")).unwrap();
+    fs::remove_file(rig.file("B2.png")).unwrap();
+    rig.wait_status("no job but the one in flight", |status| {
+        status["totals"]["queued"] == 1 && status["mappings"][0]["images"] == 1
+    });
+    let history = rig.pixcell(&["history", "--json", "--config", "pixcell.yaml"]);
+    let text = history.with_code(0).stdout;
+    assert_eq!(text.matches("source_gone").count(), 2, "{text}");
+    rig.sandbox().release();
+    rig.expect("C1", &png(9));
+    // What the cell held is still known.
+    rig.drop_file("B1.png", &png(1));
+    rig.finish(2);
+}
+
+#[test]
+fn with_too_few_watches_every_file_is_found_by_listing() {
+    let rig = Rig::new();
+    for folder in 0..30 {
+        fs::create_dir(rig.file(folder.to_string())).unwrap();
+    }
+    // Of both limits this one is the user namespace's own; the other is the machine's.
+    let log = fs::File::create(rig.path("log")).unwrap();
+    let child = Command::new("unshare")
+        .args(["--user", "--map-root-user", "sh", "-c"])
+        .arg("echo 20 >/proc/sys/user/max_inotify_watches && exec \"$0\" run --config pixcell.yaml")
+        .arg(env!("CARGO_BIN_EXE_pixcell"))
+        .current_dir(rig.path(""))
+        .stderr(log)
+        .stdout(Stdio::null())
+        .spawn();
+    let Ok(child) = child else {
+        println!("skipped: `unshare` is not installed");
+        return;
+    };
+    let mut child = Killed(child);
+    let log = rig.path("log");
+    let told = |what: &str| fs::read_to_string(&log).unwrap().contains(what);
+    let end = Instant::now() + crate::support::LIMIT;
+    while !told("watching by listing instead") {
+        if told("unshare failed") || told("Permission denied") || told("Operation not permitted") {
+            println!("skipped: no user namespaces here");
+            return;
+        }
+        let running = child.0.try_wait().unwrap().is_none();
+        let log = fs::read_to_string(&log).unwrap();
+        assert!(running && Instant::now() < end, "{log}");
+        pause();
+    }
+    let line = fs::read_to_string(&log).unwrap();
+    assert!(
+        line.contains("this mapping needs 31; raise it, e.g. `sysctl user.max_inotify_watches=64`"),
+        "{line}"
+    );
+    fs::write(rig.file("29/B2.png"), png(2)).unwrap();
+    rig.expect("B2", &png(2));
+    fs::write(rig.file("3/B3.png"), png(3)).unwrap();
+    rig.expect("B3", &png(3));
+}
+
+struct Killed(std::process::Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// At once, also while somebody uses it.
+fn unmount(folder: &Path) {
+    let _ = Command::new("umount").arg("-l").arg(folder).status();
+}
+
+/// A FUSE file system whose server never answers, until it is dropped.
+struct Dead {
+    folder: PathBuf,
+    server: Option<fs::File>,
+}
+
+impl Dead {
+    fn mount(folder: PathBuf) -> Self {
+        let server = fs::File::options()
+            .read(true)
+            .write(true)
+            .open("/dev/fuse")
+            .unwrap();
+        // Handed over as descriptor 0 of mount(8).
+        let status = Command::new("mount")
+            .args(["-i", "-t", "fuse", "dead"])
+            .arg(&folder)
+            .args(["-o", "fd=0,rootmode=40000,user_id=0,group_id=0"])
+            .stdin(server.try_clone().unwrap())
+            .status();
+        assert!(status.unwrap().success(), "mount");
+        Self {
+            folder,
+            server: Some(server),
+        }
+    }
+}
+
+impl Drop for Dead {
+    fn drop(&mut self) {
+        // Everybody who waits for an answer gets an error.
+        self.server = None;
+        unmount(&self.folder);
+    }
+}
+
+/// `cargo test --test integration trees:: -- --ignored`
+#[test]
+#[ignore = "needs root and /dev/fuse to mount a file system that hangs"]
+fn a_folder_that_hangs_stops_no_other_and_is_taken_up_when_it_answers() {
+    let mut rig = Rig::with(|plan| {
+        plan.sandbox.documents.push(document("DocDead"));
+        plan.mappings.push(Mapping::new("dead", "dead", "DocDead"));
+        // Of the same spreadsheet as a folder that works.
+        plan.mappings
+            .push(Mapping::new("dead-too", "dead/too", DOC));
+    });
+    fs::create_dir(rig.path("dead")).unwrap();
+    let dead = Dead::mount(rig.path("dead"));
+    rig.start();
+    rig.warned(&["/dead does not answer"]);
+    rig.drop_file("B1.png", &png(1));
+    rig.expect("B1", &png(1));
+    let status = rig.status();
+    assert_eq!(status["mappings"][1]["state"]["state"], "stuck", "{status}");
+    assert_eq!(status["mappings"][0]["state"]["state"], "native");
+    let threads = fs::read_dir(format!("/proc/{}/task", rig.daemon().pid()))
+        .unwrap()
+        .count();
+    rig.meanwhile(1000, Duration::from_secs(5));
+    let later = fs::read_dir(format!("/proc/{}/task", rig.daemon().pid()))
+        .unwrap()
+        .count();
+    assert!(later <= threads + 2, "{threads} threads became {later}");
+    drop(dead);
+    fs::write(rig.path("dead/B2.png"), png(2)).unwrap();
+    rig.expect_in("DocDead", "B2", &png(2));
+    rig.wait_status("watched", |status| {
+        status["mappings"][1]["state"]["state"] == "native"
+    });
+    rig.finish(2);
+}
+
+/// `cargo test --test integration trees:: -- --ignored`
+#[test]
+#[ignore = "needs root to mount a tmpfs"]
+fn a_disk_that_is_mounted_over_the_folder_is_watched_and_so_is_what_was_below() {
+    let mut rig = Rig::started();
+    rig.drop_file("B1.png", &png(1));
+    rig.expect("B1", &png(1));
+    let status = Command::new("mount")
+        .args(["-t", "tmpfs", "none"])
+        .arg(rig.path(FOLDER))
+        .status();
+    assert!(status.unwrap().success(), "mount");
+    rig.warned(&["removed or replaced"]);
+    rig.daemon().wait_count("watching ", 2);
+    rig.drop_file("B2.png", &png(2));
+    rig.expect("B2", &png(2));
+    // As a disk that is unplugged, with the daemon's descriptors on it.
+    unmount(&rig.path(FOLDER));
+    rig.daemon().wait_count("watching ", 3);
+    rig.drop_file("B3.png", &png(3));
+    rig.expect("B3", &png(3));
+    rig.finish(3);
+}
