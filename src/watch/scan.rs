@@ -37,7 +37,7 @@ pub struct Listing {
 }
 
 /// Lists the files at or below `below`, or of the whole folder. `hand_over` is called after every
-/// [`BATCH`] entries, with those of them that are files, and returns whether to go on. `None` when it did
+/// 512 entries, with those of them that are files, and returns whether to go on. `None` when it did
 /// not.
 pub fn walk(
     route: &Route,
