@@ -9,7 +9,7 @@ use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use metrics::{counter, histogram};
 use tokio::sync::{mpsc, watch};
@@ -234,7 +234,7 @@ impl Task {
         match done {
             Work::Sifted { mapping, differ } => {
                 for due in differ {
-                    let age = due.found.map_or(Duration::ZERO, age);
+                    let age = due.found.map_or(Duration::ZERO, |found| found.age());
                     self.settle.observe_found(due, age, now);
                 }
                 if let Some(batches) = self.sifting.get_mut(&mapping) {
@@ -298,14 +298,6 @@ impl Task {
             }
         }
     }
-}
-
-/// Time since a file's last change, as far as the clocks agree.
-fn age(fingerprint: Fingerprint) -> Duration {
-    let changed = u64::try_from(fingerprint.mtime.max(fingerprint.ctime)).unwrap_or(0);
-    let changed = SystemTime::UNIX_EPOCH + Duration::from_nanos(changed);
-    // A change in the future is a clock that runs ahead: it says nothing, so the file is left to settle.
-    changed.elapsed().unwrap_or(Duration::ZERO)
 }
 
 /// Compares a batch of a listing with what is known; opens no file.

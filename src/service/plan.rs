@@ -2,7 +2,7 @@
 //! the look and the decision are those of the daemon, on copies of the slots' records. Blocks.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -283,7 +283,7 @@ impl Planning<'_> {
         address: SlotAddress,
     ) -> Result<(), StoreError> {
         let mapping = &route.mapping;
-        let settled = age(fingerprint) >= mapping.watch.settle;
+        let settled = fingerprint.age() >= mapping.watch.settle;
         let rest = if settled {
             Rest::QuietAs(fingerprint)
         } else {
@@ -415,14 +415,6 @@ impl Planning<'_> {
 
 fn newer(source: &FileKey) -> String {
     format!("{} is newer and for the same slot", source.path)
-}
-
-/// Time since a file's last change, as far as the clocks agree.
-fn age(fingerprint: Fingerprint) -> Duration {
-    let changed = u64::try_from(fingerprint.mtime.max(fingerprint.ctime)).unwrap_or(0);
-    (SystemTime::UNIX_EPOCH + Duration::from_nanos(changed))
-        .elapsed()
-        .unwrap_or(Duration::ZERO)
 }
 
 /// The calls that must be made before pictures can be written.

@@ -92,6 +92,14 @@ impl Fingerprint {
             ctime: nanos(meta.ctime(), meta.ctime_nsec()),
         }
     }
+
+    /// Time since the file's last change, as far as the clocks agree. Zero for one in the future: that is a
+    /// clock that runs ahead, and says nothing.
+    pub fn age(&self) -> Duration {
+        let changed = u64::try_from(self.mtime.max(self.ctime)).unwrap_or(0);
+        let changed = UNIX_EPOCH + Duration::from_nanos(changed);
+        changed.elapsed().unwrap_or_default()
+    }
 }
 
 /// When a version of a picture arrived, compared with others.
