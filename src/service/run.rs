@@ -168,6 +168,11 @@ impl Run {
         };
         let state = state_is_there(store.clone(), stop.clone());
         tasks.spawn("the state", &stop, state);
+        let metrics = web::keep_metrics(stop.clone());
+        tasks.spawn::<Fault>("the metrics", &stop, async move {
+            metrics.await;
+            Ok(())
+        });
         tasks.spawn("the intake", &stop, intake::run(intake, stop.clone()));
         let (mut folders, mut rescan) = (BTreeMap::new(), Vec::new());
         for route in routes.iter() {

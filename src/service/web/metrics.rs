@@ -24,9 +24,11 @@ const UPKEEP: Duration = Duration::from_secs(5);
 /// States are set anew for every answer; one that has not been for so long is of a mapping that is gone.
 const GONE: Duration = Duration::from_secs(1);
 
+/// The process's recorder, once there is one; it stays, also when the server goes.
+static HANDLE: OnceLock<PrometheusHandle> = OnceLock::new();
+
 /// The process's recorder; made at the first call. Until then counting costs next to nothing.
 pub(super) fn handle() -> PrometheusHandle {
-    static HANDLE: OnceLock<PrometheusHandle> = OnceLock::new();
     HANDLE
         .get_or_init(|| {
             let suffix = Matcher::Suffix("_seconds".into());
@@ -47,11 +49,13 @@ pub(super) fn handle() -> PrometheusHandle {
         .clone()
 }
 
-/// Folds samples until `stop`.
-pub(super) async fn keep(handle: &PrometheusHandle, stop: &CancellationToken) {
+/// Folds samples until `stop`, whether they are served or not: once there is a recorder, it takes them.
+pub async fn keep(stop: CancellationToken) {
     let mut tick = tokio::time::interval(UPKEEP);
     while stop.run_until_cancelled(tick.tick()).await.is_some() {
-        handle.run_upkeep();
+        if let Some(handle) = HANDLE.get() {
+            handle.run_upkeep();
+        }
     }
 }
 

@@ -37,6 +37,7 @@ use crate::store::Store;
 use crate::upload::LaneEvent;
 
 use self::guard::Guard;
+pub(super) use self::metrics::keep as keep_metrics;
 use self::view::Views;
 use super::status::Asking;
 
@@ -73,11 +74,10 @@ pub(super) fn start(
     info!("the status page is served at http://{}/", shown(address));
     Ok(Some(async move {
         let (changes, versions) = tokio::sync::watch::channel(String::new());
-        let router = routes::router(Arc::clone(&views), versions, metrics.clone(), guard);
+        let router = routes::router(Arc::clone(&views), versions, metrics, guard);
         tokio::join!(
             server::run(listener, router, stop.clone()),
             routes::follow(&views, changes, &stop),
-            metrics::keep(&metrics, &stop),
         );
     }))
 }
