@@ -10,6 +10,8 @@
     reason = "a benchmark that cannot be set up has to stop"
 )]
 
+mod noise;
+
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::Path;
@@ -17,8 +19,6 @@ use std::sync::Arc;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use image::codecs::jpeg::JpegEncoder;
-use image::{Rgb, RgbImage};
 use notify::event::{AccessKind, AccessMode, EventKind};
 use notify::{RecursiveMode, Watcher};
 use pixcell::config::{Environment, Source};
@@ -35,20 +35,6 @@ const PICTURES: usize = 1000;
 const WARMING: usize = 50;
 /// Between two pictures.
 const PAUSE: Duration = Duration::from_millis(10);
-
-fn jpeg() -> Vec<u8> {
-    let mut state = 1_u32;
-    let picture = RgbImage::from_fn(384, 278, |_, _| {
-        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        let [_, red, green, blue] = state.to_le_bytes();
-        Rgb([red, green, blue])
-    });
-    let mut bytes = Vec::new();
-    JpegEncoder::new_with_quality(&mut bytes, 90)
-        .encode_image(&picture)
-        .expect("an encoder that works");
-    bytes
-}
 
 fn main() {
     let home = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
@@ -123,7 +109,7 @@ fn main() {
         .expect("a watch");
 
     let (mut from_close, mut from_kernel) = (Vec::new(), Vec::new());
-    let bytes = jpeg();
+    let bytes = noise::jpeg(384, 278);
     for number in 0..WARMING + PICTURES {
         while readies.try_recv().is_ok() {}
         let (closed, kernel, ready) = arrive(&folder, number, &bytes, &closes, &readies);

@@ -7,14 +7,14 @@
     reason = "a benchmark that cannot be set up has to stop"
 )]
 
+mod noise;
+
 use std::fs;
 use std::hint::black_box;
 use std::io::Cursor;
 use std::path::Path;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use image::codecs::jpeg::JpegEncoder;
-use image::{Rgb, RgbImage};
 use pixcell::image::{Completeness, ContentHash, Format, HEAD_BYTES, completeness, recognise};
 use pixcell::intake::{Looked, Rest, look};
 use pixcell::placement::RelPath;
@@ -22,25 +22,10 @@ use pixcell::placement::RelPath;
 /// Width and height of noise that becomes a JPEG of about that many bytes.
 const SIZES: [(&str, u32, u32); 2] = [("200 KB", 384, 278), ("5 MB", 2000, 1340)];
 
-/// A photograph's worst case: noise, which hardly compresses.
-fn jpeg(width: u32, height: u32) -> Vec<u8> {
-    let mut state = 1_u32;
-    let picture = RgbImage::from_fn(width, height, |_, _| {
-        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        let [_, red, green, blue] = state.to_le_bytes();
-        Rgb([red, green, blue])
-    });
-    let mut bytes = Vec::new();
-    JpegEncoder::new_with_quality(&mut bytes, 90)
-        .encode_image(&picture)
-        .expect("an encoder that works");
-    bytes
-}
-
 fn intake(criterion: &mut Criterion) {
     let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
     for (name, width, height) in SIZES {
-        let bytes = jpeg(width, height);
+        let bytes = noise::jpeg(width, height);
         let length = bytes.len() as u64;
         let file = format!("{name}.jpg");
         fs::write(folder.path().join(&file), &bytes).expect("a written file");
