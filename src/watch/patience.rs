@@ -70,17 +70,21 @@ mod tests {
 
     use super::*;
 
+    /// Paused time does not move while a blocking task runs, so it is moved by hand.
+    async fn pass_patience() {
+        for _ in 0..3 {
+            tokio::time::advance(PATIENCE).await;
+            tokio::task::yield_now().await;
+        }
+    }
+
     #[tokio::test(start_paused = true)]
     async fn work_that_hangs_is_told_once_and_so_is_its_end() {
         let (go, wait) = mpsc::channel::<()>();
         let mut told = Vec::new();
-        // Paused time does not move while a blocking task runs, so it is moved by hand.
         let work = patiently(move |_| wait.recv().is_ok(), |hangs| told.push(hangs));
         let hand = async {
-            for _ in 0..3 {
-                tokio::time::advance(PATIENCE).await;
-                tokio::task::yield_now().await;
-            }
+            pass_patience().await;
             go.send(()).unwrap();
         };
         let (done, ()) = tokio::join!(work, hand);
@@ -103,10 +107,7 @@ mod tests {
         );
         let hand = async {
             entered.await.unwrap();
-            for _ in 0..3 {
-                tokio::time::advance(PATIENCE).await;
-                tokio::task::yield_now().await;
-            }
+            pass_patience().await;
             go.send(()).unwrap();
         };
         let (done, ()) = tokio::join!(work, hand);
