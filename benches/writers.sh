@@ -38,7 +38,7 @@ row() {
     (cd "$in" && eval "$script") >"$work/out" 2>&1 || { cat "$work/out" >&2; }
     sleep 0.5
     kill "$watcher"
-    wait "$watcher" 2>/dev/null || true
+    wait "$watcher" 2>/dev/null || true # It was ended just now, and says so.
     printf '| %s | %s |\n' "$name" "$(sed -E 's/,ISDIR//; s/CLOSE_WRITE,CLOSE/CLOSE_WRITE/; s/\.one\.jpg\.[A-Za-z0-9]{6}/.one.jpg.XXXXXX/' "$work/events" |
         uniq -c | awk '{
             times = $1 > 1 ? $1 "x " : ""; event = $2; file = $3
@@ -145,5 +145,5 @@ echo
 uname -sr
 stat -f -c 'file system: %T' "$work"
 for package in rsync ffmpeg imagemagick curl vsftpd python3-pyftpdlib samba inotify-tools coreutils tar; do
-    dpkg-query -W -f '${Package} ${Version}\n' "$package" 2>/dev/null || true
+    dpkg-query -W -f '${Package} ${Version}\n' "$package" 2>/dev/null || true # Not everybody has all.
 done

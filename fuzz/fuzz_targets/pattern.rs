@@ -4,6 +4,7 @@
 use libfuzzer_sys::fuzz_target;
 
 #[path = "../../tests/support/any_bytes.rs"]
+// Each target uses one of its functions.
 #[allow(dead_code)]
 mod any_bytes;
 
