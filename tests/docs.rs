@@ -275,3 +275,38 @@ fn the_handbook_knows_every_message() {
         unknown.join("\n")
     );
 }
+
+/// The findings of `check` are results and no log lines.
+#[test]
+fn the_handbook_knows_what_check_finds() {
+    let handbook = plain(&read("docs/operating.md"));
+    let pieces = Regex::new(r"\{[^}]*\}|[;:,()]").unwrap();
+    let sources = [
+        ("src/cli/check.rs", 4),
+        ("src/cli/online.rs", 10),
+        ("src/upload/resolve.rs", 2),
+    ];
+    let mut unknown = Vec::new();
+    for (source, least) in sources {
+        let text = without_tests(&root().join(source));
+        let mut checked = 0;
+        for literal in all(r#""((?:[^"\\]|\\(?s:.))*)""#, &text) {
+            let message = plain(literal);
+            let parts = pieces.split(&message).map(str::trim);
+            let told = parts.max_by_key(|part| part.len()).unwrap_or_default();
+            // Shorter ones are parts of sentences.
+            if told.len() >= 25 {
+                checked += 1;
+                if !handbook.contains(told) {
+                    unknown.push(format!("{source}: {told}"));
+                }
+            }
+        }
+        assert!(checked >= least, "{source}: {checked}");
+    }
+    assert!(
+        unknown.is_empty(),
+        "docs/operating.md does not know:\n{}",
+        unknown.join("\n")
+    );
+}

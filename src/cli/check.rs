@@ -5,13 +5,11 @@ use std::io::{self, Write};
 use super::args::{Check, Common};
 use super::exit::{Exit, Failure};
 use super::load;
+use super::online::{Online, Reached};
 use super::output;
 use super::run::block_on;
-use crate::config::{Place, SpreadsheetRef, SpreadsheetToken};
-use crate::feishu::{CallError, Client, Sheet, find_sheet};
 use crate::placement::{Route, overlaps, unreached};
 use crate::service::Setup;
-use crate::upload::{fits, holds_column};
 
 /// Checks the configuration.
 ///
@@ -107,48 +105,13 @@ fn unreachable(route: &Route) -> Vec<String> {
 }
 
 fn online(setup: &Setup, out: &mut impl Write) -> Result<Exit, Failure> {
-    let found = block_on(async {
-        let mut found = Vec::new();
-        for route in setup.routes.iter() {
-            found.push((route, look(&setup.client, route).await));
-        }
-        found
-    })?;
-    let mut wrong = false;
-    for (route, found) in &found {
-        let (name, spreadsheet) = (&route.mapping.name, &route.mapping.spreadsheet);
-        match found {
-            Ok(Reached { sheet, .. }) => {
-                let (title, id) = (&sheet.title, &sheet.id);
-                writeln!(
-                    out,
-                    "{name}: {spreadsheet}, sheet {title:?} ({id}): reachable"
-                )?;
-                if sheet.hidden {
-                    writeln!(
-                        out,
-                        "{name}: the sheet {title:?} is hidden; pictures go there all the same: show it among the document's tabs, or name another `sheet`"
-                    )?;
-                }
-                for misfit in misfits(route, sheet) {
-                    wrong = true;
-                    writeln!(out, "{name}: {misfit}")?;
-                }
-            }
-            Err(why) => {
-                wrong = true;
-                writeln!(out, "{name}: {spreadsheet}: {why}")?;
-            }
-        }
-    }
+    let online = block_on(Online::ask(setup))?;
+    let wrong = online.tell(out)?;
     // Two names of one sheet are known to be one only now.
     let named = doubts(setup, |route| Some(configured(route)));
     let resolved = doubts(setup, |route| {
-        let (_, reached) = found
-            .iter()
-            .find(|(other, _)| other.mapping.name == route.mapping.name)?;
-        let Reached { token, sheet } = reached.as_ref().ok()?;
-        Some(format!("{token} {}", sheet.id))
+        let Reached { token, sheet } = online.reached(&route.mapping)?;
+        Some(format!("{token} {sheet}"))
     });
     for doubt in resolved.iter().filter(|doubt| !named.contains(doubt)) {
         writeln!(
@@ -163,50 +126,4 @@ fn online(setup: &Setup, out: &mut impl Write) -> Result<Exit, Failure> {
 fn configured(route: &Route) -> String {
     let mapping = &route.mapping;
     format!("{} {}", mapping.spreadsheet, mapping.sheet)
-}
-
-/// What a mapping feeds.
-struct Reached {
-    token: SpreadsheetToken,
-    sheet: Sheet,
-}
-
-async fn look(client: &Client, route: &Route) -> Result<Reached, String> {
-    let mapping = &route.mapping;
-    let told = |error: CallError| error.to_string();
-    let token: SpreadsheetToken = match &mapping.spreadsheet {
-        SpreadsheetRef::Token(token) => token.clone(),
-        SpreadsheetRef::Wiki(node) => client.wiki_node(node).await.map_err(told)?,
-    };
-    let sheets = client.sheets(&token).await.map_err(told)?;
-    let sheet = find_sheet(&sheets, &mapping.sheet)?.clone();
-    Ok(Reached { token, sheet })
-}
-
-/// Rules whose places the sheet does not have.
-fn misfits(route: &Route, sheet: &Sheet) -> Vec<String> {
-    let cells = route
-        .rules
-        .fixed_cells()
-        .filter_map(|(rule, cell)| Some((rule, fits(sheet, cell).err()?)));
-    let columns = route
-        .mapping
-        .rules
-        .iter()
-        .enumerate()
-        .flat_map(|(rule, of)| {
-            let columns = match of.place {
-                Place::Cell { .. } => Vec::new(),
-                Place::FindRow {
-                    key_column, column, ..
-                } => vec![key_column, column],
-                Place::Append { column, .. } => vec![column],
-            };
-            let missing = move |column| Some((rule, holds_column(sheet, column).err()?));
-            columns.into_iter().filter_map(missing)
-        });
-    cells
-        .chain(columns)
-        .map(|(rule, why)| format!("rule {}: {why}", rule + 1))
-        .collect()
 }

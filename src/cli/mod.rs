@@ -4,6 +4,7 @@
 
 mod args;
 mod check;
+mod clicks;
 mod demo;
 mod exit;
 mod fold;
@@ -12,6 +13,7 @@ mod init;
 mod journal;
 mod load;
 mod logging;
+mod online;
 mod output;
 mod packaging;
 mod pictures;

@@ -73,9 +73,8 @@ pub fn classify(status: u16, code: Option<i64>) -> Class {
         10_003 | 10_014 | 10_015 | 99_991_543 | 99_991_662 | 99_991_673 | 99_991_401
         | 99_991_672 | 99_991_679 | 99_991_676 => Some(Class::Credentials),
         99_991_403 => Some(Class::Quota),
-        90_213 | 1_310_213 | 91_403 | 90_214 | 1_310_214 | 1_310_249 | 91_402 | 1002 => {
-            Some(Class::Document)
-        }
+        90_213 | 1_310_213 | 91_403 | 90_214 | 1_310_214 | 1_310_249 | 91_402 | 1002 | 131_005
+        | 131_006 => Some(Class::Document),
         90_211 | 1_310_211 | 90_215 | 1_310_215 | 90_202 | 1_310_202 | 90_212 | 90_218
         | 1_310_218 => Some(Class::Cell),
         90_226 | 1_310_226 | 1_310_247 | 90_219 => Some(Class::Full),
@@ -108,7 +107,8 @@ pub fn advice(class: Class, code: Option<i64>) -> &'static str {
         (_, Some(91_402)) => {
             "check the spreadsheet's token; a document in a wiki is named by its whole /wiki/ URL"
         }
-        (_, Some(90_213 | 1_310_213 | 91_403)) => {
+        (_, Some(131_005)) => "copy the wiki page's address into `spreadsheet` again",
+        (_, Some(90_213 | 1_310_213 | 91_403 | 131_006)) => {
             "add the app to the document (… > More > Add document app; in a wiki on its wiki page) with permission to edit"
         }
         (_, Some(90_212)) => "add rows or columns to the sheet, or change the rule",
@@ -158,8 +158,8 @@ mod tests {
     #[case(&[10_003, 10_014, 10_015, 99_991_543, 99_991_662, 99_991_673, 99_991_401, 99_991_672,
              99_991_679, 99_991_676], Class::Credentials)]
     #[case(&[99_991_403], Class::Quota)]
-    #[case(&[90_213, 1_310_213, 91_403, 90_214, 1_310_214, 1_310_249, 91_402, 1002],
-           Class::Document)]
+    #[case(&[90_213, 1_310_213, 91_403, 90_214, 1_310_214, 1_310_249, 91_402, 1002, 131_005,
+             131_006], Class::Document)]
     #[case(&[90_211, 1_310_211, 90_215, 1_310_215, 90_202, 1_310_202, 90_212, 90_218, 1_310_218],
            Class::Cell)]
     #[case(&[90_226, 1_310_226, 1_310_247, 90_219], Class::Full)]

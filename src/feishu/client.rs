@@ -5,6 +5,7 @@
 
 use std::error::Error as _;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytesize::ByteSize;
@@ -22,7 +23,7 @@ use super::meter::{self, Kind, Meter};
 use super::pace::Pace;
 use super::token::{Fresh, Token, Tokens};
 use super::user::{Renewed, UserToken};
-use super::wire::{self, Answer, CellValue, Sheet};
+use super::wire::{self, Answer, CellValue, Protection, Sheet};
 use crate::a1::{CellRef, Column, Row};
 use crate::config::{Feishu, Identity, ImageEncoding, SheetId, SpreadsheetToken, WikiToken};
 use crate::pulse::{waiting, within};
@@ -79,6 +80,8 @@ struct Inner {
     pace: Pace,
     /// The writes in flight.
     crowd: Crowd,
+    /// See [`Client::told_limit`]; 0 when no answer named one.
+    told_limit: AtomicU64,
 }
 
 /// Whose token the calls carry.
@@ -183,6 +186,7 @@ impl Client {
             tokens: Tokens::default(),
             pace: Pace::new(config.requests_per_second),
             crowd: Crowd::default(),
+            told_limit: AtomicU64::new(0),
         };
         Ok(Self(Arc::new(inner), None))
     }
@@ -253,6 +257,60 @@ impl Client {
             }));
         }
         Ok(sheets)
+    }
+
+    /// Which rows, columns and whole sheets of a document only some may edit (open.feishu.cn, "Get
+    /// spreadsheet metadata").
+    ///
+    /// # Errors
+    /// See [`CallError`].
+    pub async fn protections(
+        &self,
+        spreadsheet: &SpreadsheetToken,
+    ) -> Result<Vec<(SheetId, Protection)>, CallError> {
+        let mut url = self.url(&[
+            "sheets",
+            "v2",
+            "spreadsheets",
+            spreadsheet.as_str(),
+            "metainfo",
+        ]);
+        url.query_pairs_mut()
+            .append_pair("extFields", "protectedRange");
+        let (answer, _) = self.call(&Call::Get(url)).await?;
+        Ok(wire::protections(&answer))
+    }
+
+    /// Whether a document may be edited (open.feishu.cn, "Check user permission"); `None` when the answer does
+    /// not say.
+    ///
+    /// # Errors
+    /// See [`CallError`].
+    pub async fn may_edit(
+        &self,
+        spreadsheet: &SpreadsheetToken,
+    ) -> Result<Option<bool>, CallError> {
+        let mut url = self.url(&[
+            "drive",
+            "v1",
+            "permissions",
+            spreadsheet.as_str(),
+            "members",
+            "auth",
+        ]);
+        url.query_pairs_mut()
+            .append_pair("type", "sheet")
+            .append_pair("action", "edit");
+        let (answer, _) = self.call(&Call::Get(url)).await?;
+        Ok(answer.data("auth_result").as_bool())
+    }
+
+    /// The limit that the latest answer with one named, in calls for a time that it does not name.
+    pub fn told_limit(&self) -> Option<u64> {
+        match self.0.told_limit.load(Ordering::Relaxed) {
+            0 => None,
+            limit => Some(limit),
+        }
     }
 
     /// What a column says from row `first` to row `last`, or as far as it says anything. The list may
@@ -495,7 +553,7 @@ impl Client {
             waiting(self.write(request, sending)).await
         } else {
             let limit = self.0.request_timeout;
-            within(limit, exchange(request.timeout(limit))).await
+            within(limit, self.exchange(request.timeout(limit))).await
         };
         if let (Some(meter), Err(error)) = (&self.1, &done)
             && kind == Kind::Counted
@@ -515,7 +573,7 @@ impl Client {
         let crowd = self.0.crowd.join();
         let timeout = self.0.request_timeout;
         let done = tokio::select! {
-            done = exchange(request) => done,
+            done = self.exchange(request) => done,
             limit = late(timeout, sending.length, &sending.progress, &crowd) => {
                 Err(given_up(limit, sending.progress.left()))
             }
@@ -524,6 +582,21 @@ impl Client {
             Some(broken) => Err(CallError::Source(broken.clone())),
             None => done,
         }
+    }
+
+    /// Makes one request and reads the answer.
+    async fn exchange(
+        &self,
+        request: RequestBuilder,
+    ) -> Result<(Answer, Option<String>), CallError> {
+        let response = request.send().await.map_err(network)?;
+        let (status, headers) = (response.status(), response.headers().clone());
+        let limit = header(&headers, "x-ogw-ratelimit-limit");
+        if let Some(limit) = limit.and_then(|limit| limit.trim().parse().ok()) {
+            self.0.told_limit.store(limit, Ordering::Relaxed);
+        }
+        let text = read_answer(response).await.map_err(network)?;
+        judge(status, &headers, &text, header(&headers, "x-tt-logid"))
     }
 
     fn url(&self, path: &[&str]) -> Url {
@@ -537,14 +610,6 @@ impl Client {
 }
 
 const JSON: &str = "application/json; charset=utf-8";
-
-/// Makes one request and reads the answer.
-async fn exchange(request: RequestBuilder) -> Result<(Answer, Option<String>), CallError> {
-    let response = request.send().await.map_err(network)?;
-    let (status, headers) = (response.status(), response.headers().clone());
-    let text = read_answer(response).await.map_err(network)?;
-    judge(status, &headers, &text, header(&headers, "x-tt-logid"))
-}
 
 /// Counts a call by what came of it.
 fn counted<T>(endpoint: &'static str, done: Result<T, CallError>) -> Result<T, CallError> {

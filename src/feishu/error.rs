@@ -104,16 +104,24 @@ impl CallError {
 
 impl std::error::Error for Refusal {}
 
+impl Refusal {
+    /// What the API said, without what to do.
+    pub fn said(&self) -> String {
+        let code = self.code.map(|code| format!(", code {code}"));
+        let log_id = self.log_id.as_ref().map(|id| format!(", logid {id}"));
+        format!(
+            "the API answered {:?} (HTTP {}{}{})",
+            self.msg,
+            self.status,
+            code.unwrap_or_default(),
+            log_id.unwrap_or_default()
+        )
+    }
+}
+
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the API answered {:?} (HTTP {}", self.msg, self.status)?;
-        if let Some(code) = self.code {
-            write!(f, ", code {code}")?;
-        }
-        if let Some(log_id) = &self.log_id {
-            write!(f, ", logid {log_id}")?;
-        }
-        write!(f, "); {}", advice(self.class, self.code))
+        write!(f, "{}; {}", self.said(), advice(self.class, self.code))
     }
 }
 

@@ -22,7 +22,7 @@ pub use error::{CallError, Outcome, Refusal};
 pub use meter::{Kind, Meter};
 pub use name::image_name;
 pub use pace::Pace;
-pub use wire::{CellValue, Merge, Sheet, find_sheet};
+pub use wire::{CellValue, Merge, Protection, Sheet, find_sheet};
 
 #[doc(hidden)]
 pub use body::encode_for_bench;

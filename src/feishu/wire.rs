@@ -62,6 +62,17 @@ impl Merge {
     }
 }
 
+/// Cells of a sheet that only some may edit. Who may is not told in a way that an app finds itself in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Protection {
+    /// All of the sheet.
+    Sheet,
+    /// Rows, both ends included.
+    Rows(Row, Row),
+    /// Columns, both ends included.
+    Columns(Column, Column),
+}
+
 /// What a cell says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CellValue {
@@ -175,6 +186,37 @@ pub fn sheets(answer: &Answer) -> Vec<Sheet> {
         .collect()
 }
 
+/// The protections that `metainfo` tells of, each with its sheet: of rows, of columns and of whole sheets,
+/// counted from 1. Protected cells are in no documented answer; one that is not understood is left out.
+pub fn protections(answer: &Answer) -> Vec<(SheetId, Protection)> {
+    let sheets = answer.data("sheets").as_array();
+    let of_sheet = |sheet: &Value| {
+        let id: SheetId = sheet["sheetId"].as_str()?.parse().ok()?;
+        let told = sheet["protectedRange"].as_array()?.iter();
+        let found = told.filter_map(protection);
+        Some(found.map(|found| (id.clone(), found)).collect::<Vec<_>>())
+    };
+    let found = sheets.into_iter().flatten().filter_map(of_sheet);
+    found.flatten().collect()
+}
+
+fn protection(told: &Value) -> Option<Protection> {
+    let dimension = told.get("dimension").filter(|told| !told.is_null());
+    let Some(dimension) = dimension else {
+        return Some(Protection::Sheet);
+    };
+    let at = |field: &str| u32::try_from(dimension[field].as_u64()?).ok();
+    let (start, end) = (at("startIndex")?, at("endIndex")?);
+    match dimension["majorDimension"].as_str()? {
+        "ROWS" => Some(Protection::Rows(Row::new(start).ok()?, Row::new(end).ok()?)),
+        "COLUMNS" => Some(Protection::Columns(
+            Column::new(start).ok()?,
+            Column::new(end).ok()?,
+        )),
+        _ => None,
+    }
+}
+
 /// The sheet that the configuration means.
 ///
 /// # Errors
@@ -273,6 +315,37 @@ mod tests {
         assert_eq!(sheets[0].merges.len(), 1);
         assert!(covered("C3") && covered("B3") && covered("C2"));
         assert!(!covered("B2") && !covered("D3") && !covered("B4") && !covered("A1"));
+    }
+
+    #[test]
+    fn protections_are_read_as_far_as_they_are_understood() {
+        let told = answer(&json!({"sheets": [
+            {"sheetId": "aaa", "protectedRange": [
+                {"dimension": {"majorDimension": "ROWS", "startIndex": 2, "endIndex": 5, "sheetId": "aaa"}},
+                {"dimension": {"majorDimension": "COLUMNS", "startIndex": 4, "endIndex": 4}},
+                {"dimension": {"majorDimension": "CELLS", "startIndex": 4, "endIndex": 4}},
+                {"dimension": {"majorDimension": "ROWS", "startIndex": 0, "endIndex": 4}},
+            ]},
+            {"sheetId": "bbb", "protectedRange": [{"protectId": "1"}, {"dimension": null}]},
+            {"sheetId": "ccc"},
+        ]}));
+        let of = |id: &str| -> Vec<Protection> {
+            let all = protections(&told).into_iter();
+            all.filter(|(sheet, _)| sheet.as_str() == id)
+                .map(|(_, found)| found)
+                .collect()
+        };
+        let (row, column) = (|n| Row::new(n).unwrap(), |n| Column::new(n).unwrap());
+        assert_eq!(
+            of("aaa"),
+            [
+                Protection::Rows(row(2), row(5)),
+                Protection::Columns(column(4), column(4))
+            ]
+        );
+        assert_eq!(of("bbb"), [Protection::Sheet, Protection::Sheet]);
+        assert_eq!(of("ccc"), []);
+        assert_eq!(of("ddd"), []);
     }
 
     #[test]

@@ -14,6 +14,10 @@ pub enum Endpoint {
     WikiNode,
     /// `GET sheets/v3/spreadsheets/{token}/sheets/query`.
     SheetsQuery,
+    /// `GET sheets/v2/spreadsheets/{token}/metainfo`.
+    MetaInfo,
+    /// `GET drive/v1/permissions/{token}/members/auth`.
+    MemberAuth,
     /// `POST sheets/v2/spreadsheets/{token}/values_image`.
     ValuesImage,
     /// `GET sheets/v2/spreadsheets/{token}/values/{range}`.

@@ -62,6 +62,7 @@ impl Pace {
         let own = [
             (Endpoint::SheetsQuery, 100, minute),
             (Endpoint::WikiNode, 100, minute),
+            (Endpoint::MemberAuth, 100, minute),
             (Endpoint::MediaDownload, 5, SECOND),
         ];
         Self {

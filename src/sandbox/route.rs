@@ -28,6 +28,12 @@ impl Target {
             ("GET", ["sheets", "v3", "spreadsheets", token, "sheets", "query"]) => {
                 (Endpoint::SheetsQuery, Some(*token), "")
             }
+            ("GET", ["sheets", "v2", "spreadsheets", token, "metainfo"]) => {
+                (Endpoint::MetaInfo, Some(*token), "")
+            }
+            ("GET", ["drive", "v1", "permissions", token, "members", "auth"]) => {
+                (Endpoint::MemberAuth, Some(*token), "")
+            }
             ("POST", ["sheets", "v2", "spreadsheets", token, "values_image"]) => {
                 (Endpoint::ValuesImage, Some(*token), "")
             }

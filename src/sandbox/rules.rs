@@ -87,6 +87,8 @@ pub enum Refusal {
     CellsFull(String),
     #[error("the values do not fit into the answer: {0}")]
     AnswerTooLarge(String),
+    #[error("invalid param: {0}")]
+    Parameter(&'static str),
     #[error("media not found")]
     NoMedia,
     #[error("no such call: {0}")]
@@ -128,6 +130,7 @@ impl Refusal {
             Self::ImagesFull(_) => (200, 90_226),
             Self::CellsFull(_) => (200, 90_219),
             Self::AnswerTooLarge(_) => (400, 90_221),
+            Self::Parameter(_) => (400, 1_063_001),
             Self::NoMedia => (404, 1_061_003),
             Self::NoEndpoint(_) => (404, 404),
         }

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Serialize, Serializer};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::area::Area;
 use super::body::Encoding;
@@ -169,6 +169,39 @@ impl Sheet {
             )));
         }
         Ok(())
+    }
+
+    /// The locked rows and columns as `metainfo` tells them: counted from 1, ends included, without a
+    /// dimension for the whole sheet. Other locked cells are not in the documented answer.
+    pub(super) fn protected_ranges(&self) -> Vec<Value> {
+        let (rows, columns) = (self.rows, self.columns);
+        let told = self.locked.iter().enumerate().filter_map(|(index, area)| {
+            let last = area.last_row.map_or(rows, Row::number);
+            let all_rows = area.first.row.number() == 1 && last >= rows;
+            let all_columns =
+                area.first.column.number() == 1 && area.last_column.number() >= columns;
+            let dimension = |major: &str, start: u32, end: u32| {
+                json!({"majorDimension": major, "sheetId": self.id, "startIndex": start, "endIndex": end})
+            };
+            let mut range = json!({
+                "protectId": format!("{}", 7_379_738_014_546_812_456_u64 + index as u64),
+                "sheetId": self.id,
+                "lockInfo": "",
+            });
+            match (all_rows, all_columns) {
+                (true, true) => {}
+                (true, false) => {
+                    let (first, last) = (area.first.column, area.last_column);
+                    range["dimension"] = dimension("COLUMNS", first.number(), last.number());
+                }
+                (false, true) => {
+                    range["dimension"] = dimension("ROWS", area.first.row.number(), last);
+                }
+                (false, false) => return None,
+            }
+            Some(range)
+        });
+        told.collect()
     }
 
     /// Adds rows or columns at the end.

@@ -17,6 +17,7 @@ use super::route::Target;
 use super::rules::{Refusal, check_image, check_name, check_range};
 use super::shared::{Inner, Shared};
 use super::sheet::ImageCell;
+use super::spec::Permission;
 use super::values::{self, WriteRequest};
 use crate::a1::CellRef;
 use crate::image::{ContentHash, Format};
@@ -32,6 +33,10 @@ pub enum Work {
     WikiNode { node: String },
     /// The sheets to list.
     SheetsQuery,
+    /// What a document is made of; with `protected` also which rows and columns only some may edit.
+    MetaInfo { protected: bool },
+    /// Whether the app may do this with a document.
+    MemberAuth { action: String },
     /// A picture to write.
     Image(Box<Picture>),
     /// Values to read.
@@ -101,6 +106,18 @@ impl Work {
                 node: target.parameter("token").ok_or(Refusal::NoWikiNode)?,
             },
             Endpoint::SheetsQuery => Self::SheetsQuery,
+            Endpoint::MetaInfo => Self::MetaInfo {
+                protected: target.parameter("extFields").as_deref() == Some("protectedRange"),
+            },
+            Endpoint::MemberAuth => {
+                let named = |name: &str| target.parameter(name).unwrap_or_default();
+                if named("type") != "sheet" {
+                    return Err(Refusal::Parameter("type"));
+                }
+                Self::MemberAuth {
+                    action: named("action"),
+                }
+            }
             Endpoint::ValuesImage => Self::Image(Box::new(picture(body)?)),
             Endpoint::ReadValues => {
                 let (sheet, area) = area::on_sheet(&target.argument)?;
@@ -164,6 +181,20 @@ impl Work {
             Self::SheetsQuery => {
                 let document = inner.state.documents.open(document, writes)?;
                 Ok(Done::Data(json!({"sheets": sheets(document)})))
+            }
+            Self::MetaInfo { protected } => {
+                let document = inner.state.documents.open(document, writes)?;
+                Ok(Done::Data(meta_info(document, protected)))
+            }
+            Self::MemberAuth { action } => {
+                let document = inner.state.documents.get(document);
+                let document = document.ok_or(Refusal::NoSpreadsheet)?;
+                let may = match (action.as_str(), document.permission) {
+                    ("edit", permission) => permission == Permission::Edit,
+                    ("view", permission) => permission != Permission::None,
+                    _ => return Err(Refusal::Parameter("action")),
+                };
+                Ok(Done::Data(json!({"auth_result": may && !document.deleted})))
             }
             Self::Image(picture) => {
                 let range_field = if shared.options.updated_range {
@@ -409,6 +440,46 @@ fn sheets(document: &Document) -> Vec<Value> {
             value
         })
         .collect()
+}
+
+/// The answer of the older call, which counts merged cells in its own way.
+fn meta_info(document: &Document, protected: bool) -> Value {
+    let sheets = document.sheets.iter().enumerate();
+    let sheets: Vec<Value> = sheets
+        .map(|(index, sheet)| {
+            let merges = sheet.merges.iter().map(|merge| {
+                json!({
+                    "startRowIndex": merge.start_row_index,
+                    "startColumnIndex": merge.start_column_index,
+                    "rowCount": merge.end_row_index - merge.start_row_index + 1,
+                    "columnCount": merge.end_column_index - merge.start_column_index + 1,
+                })
+            });
+            let mut value = json!({
+                "sheetId": sheet.id,
+                "title": sheet.title,
+                "index": index,
+                "rowCount": sheet.rows,
+                "columnCount": sheet.columns,
+                "frozenRowCount": 0,
+                "frozenColCount": 0,
+                "merges": merges.collect::<Vec<_>>(),
+            });
+            if sheet.resource_type != "sheet" {
+                value["blockInfo"] =
+                    json!({"blockToken": "blk", "blockType": sheet.resource_type.to_uppercase()});
+            }
+            if protected {
+                value["protectedRange"] = sheet.protected_ranges().into();
+            }
+            value
+        })
+        .collect();
+    json!({
+        "spreadsheetToken": document.token,
+        "properties": {"title": document.title, "sheetCount": sheets.len(), "revision": 0},
+        "sheets": sheets,
+    })
 }
 
 /// The media type of a format.

@@ -203,7 +203,7 @@ fn check_tells_what_is_right_and_online_what_the_api_says() {
 }
 
 #[rstest]
-#[case::secret(|plan: &mut Plan| plan.secret = "wrong-secret-12345".into(), "check app_id and the app's secret")]
+#[case::secret(|plan: &mut Plan| plan.secret = "wrong-secret-12345".into(), "compare the App ID with `app_id` and copy the App Secret")]
 #[case::sheet(|plan: &mut Plan| plan.mappings[0].sheet = "Cellar".into(), "change `sheet`")]
 #[case::document(|plan: &mut Plan| plan.mappings[0].spreadsheet = "DocUnknown".into(), "lobby: DocUnknown: ")]
 #[case::cell(

@@ -1,9 +1,9 @@
 //! `pixcell check`: what of places can be told without a call, and what the document says of them.
 
-use pixcell::sandbox::{DocumentSpec, Endpoint, Fault, Merge, SheetSpec};
+use pixcell::sandbox::{DocumentSpec, Endpoint, Fault, Merge, Permission, SheetSpec};
 use rstest::rstest;
 
-use crate::support::{DOC, FOLDER, Mapping, Rig, SHEET, png};
+use crate::support::{DOC, FOLDER, Mapping, Rig, SHEET, document, png};
 
 const MERGE: Merge = Merge {
     start_row_index: 1,
@@ -69,6 +69,11 @@ fn the_document_tells_of_merged_hidden_and_missing_cells_and_of_one_sheet_with_t
         "add rows or columns to the sheet, or change the rule",
         "name that cell, or split the merged cells",
         "\"Base\" is a bitable, not a grid of cells",
+        "  the sheet: select B2:C3, then click Merge cells in the toolbar",
+        "  the sheet: rows are added below the last one",
+        "  the document: right-click any tab, then Unhide",
+        "  open the document, click the tab that is meant",
+        "the app makes at most 100 calls a second, the API documents 100 for all that use it together\n",
         "H7: rule 4 of lobby and rule 1 of titled can fill the same place, for example with poster.gif and late.gif",
         "names this sheet in two ways",
     ] {
@@ -98,11 +103,101 @@ fn a_picture_for_a_covered_cell_is_parked_and_one_for_the_first_cell_is_written(
     "under Permissions & Scopes, add `sheets:spreadsheet`"
 )]
 #[case::published(400, 99_991_672, "create a version of the app and publish it")]
-#[case::document(403, 91_403, "… > More > Add document app; in a wiki on its wiki page")]
+#[case::document(
+    403,
+    91_403,
+    "the document: … > More > Add document app; search for the app"
+)]
+#[case::wiki(400, 131_006, "in a wiki on its wiki page")]
+#[case::gone(404, 1_310_214, "copy its whole address into `spreadsheet`")]
+#[case::secret(
+    200,
+    10_015,
+    "under Credentials & Basic Info compare the App ID with `app_id`"
+)]
+#[case::address(403, 99_991_401, "under Security Settings add this machine's address")]
+#[case::switched_off(403, 99_991_662, "an administrator enables the app under Workplace")]
+#[case::busy(500, 1_315_201, "check again in a moment")]
 fn a_refused_look_says_what_to_click(#[case] status: u16, #[case] code: i64, #[case] told: &str) {
     let mut rig = Rig::new();
     rig.fault(Fault::on(Endpoint::SheetsQuery).answer(status, code, "refused"));
     let said = check(&mut rig, &["--online"], 1);
     assert!(said.contains(told), "{told} in {said}");
     assert!(said.contains(&code.to_string()), "{said}");
+}
+
+#[test]
+fn who_may_only_read_is_told_before_a_picture_is_refused() {
+    let mut rig = Rig::with(|plan| {
+        plan.sandbox.documents = vec![document(DOC).permission(Permission::View)];
+    });
+    let told = check(&mut rig, &["--online"], 1);
+    for line in [
+        "lobby: the app may read the document and not edit it",
+        "  the document: … > More > Add document app; search for the app and choose Can edit",
+    ] {
+        assert!(told.contains(line), "{line} in {told}");
+    }
+}
+
+#[test]
+fn protected_rows_columns_and_sheets_are_told_where_the_api_tells() {
+    let area = |text: &str| text.parse().unwrap();
+    let mut rig = Rig::with(|plan| {
+        let columns = SheetSpec::new(SHEET, "Lobby").lock(area("D:E"));
+        let columns = columns.lock(area("A3:T4")).lock(area("G7:G8"));
+        plan.sandbox.documents = vec![
+            DocumentSpec::new(DOC)
+                .sheet(columns)
+                .sheet(SheetSpec::new("All", "All").lock(area("A:T"))),
+        ];
+        let mut all = Mapping::new("all", "all", DOC);
+        all.sheet = "All".into();
+        plan.mappings = vec![
+            Mapping::new("lobby", FOLDER, DOC)
+                .rule("row.gif", "B4")
+                .rule("column.gif", "E9")
+                .rule("both.gif", "D3")
+                .rule("free.gif", "B5")
+                // The documented answer names no cells.
+                .rule("cell.gif", "G7")
+                .place(r#"{ files: "*.bmp", find_row: { column: A, equals: "{stem}", first_row: 5 }, column: D }"#)
+                .place(r#"{ files: "*.tiff", append: { column: F, first_row: 2 } }"#)
+                .place(r#"{ files: "*.heic", append: { column: F, first_row: 5 } }"#),
+            all,
+        ];
+    });
+    let told = check(&mut rig, &["--online"], 0);
+    let rest = "; pictures are refused there (code 90218) unless the app may edit it\n  the sheet: Menu > Data > Protect Range shows the protections";
+    for line in [
+        "lobby: rule 1: protected in sheet \"Lobby\": columns D to E",
+        "lobby: rule 2: protected in sheet \"Lobby\": rows 3 to 4",
+        "lobby: rule 6: protected in sheet \"Lobby\": columns D to E, rows 3 to 4",
+        "lobby: rule 7: protected in sheet \"Lobby\": columns D to E",
+        "lobby: rule 8: protected in sheet \"Lobby\": rows 3 to 4",
+        "all: the sheet \"All\" is protected",
+    ] {
+        assert!(told.contains(&format!("{line}{rest}")), "{line} in {told}");
+    }
+    assert_eq!(told.matches("protected").count(), 6 + 6, "{told}");
+}
+
+#[test]
+fn a_limit_that_an_answer_names_is_told_and_how_long_to_wait() {
+    let mut rig = Rig::with(|plan| plan.feishu = vec!["requests_per_second: 120".into()]);
+    let throttled = Fault::on(Endpoint::SheetsQuery).answer(429, 99_991_400, "too many");
+    rig.fault(
+        throttled
+            .header("x-ogw-ratelimit-limit", "50")
+            .header("x-ogw-ratelimit-reset", "7"),
+    );
+    let told = check(&mut rig, &["--online"], 1);
+    for line in [
+        "at most 120 calls a second",
+        "together: lower `requests_per_second`; an answer named a limit of 50",
+        "check again in 7 s, as the API asks",
+    ] {
+        assert!(told.contains(line), "{line} in {told}");
+    }
+    assert!(!told.contains("by itself"), "{told}");
 }
