@@ -53,6 +53,7 @@ pub fn history(line: &HistoryLine) -> String {
         }
         What::Parked { reason } => format!("parked: {reason}"),
         What::SourceGone => "not sent: its file went away".to_owned(),
+        What::Withdrawn => "not sent: the configuration no longer sends this file there".to_owned(),
     };
     let HistoryLine {
         at,

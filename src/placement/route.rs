@@ -40,6 +40,12 @@ impl Routes {
         self.0.iter().find(|route| route.mapping.name == *name)
     }
 
+    /// Whether a mapping sends a file to a slot.
+    pub fn send(&self, name: &MappingName, path: &RelPath, address: &SlotAddress) -> bool {
+        self.of(name)
+            .is_some_and(|route| route.address(path).as_ref() == Some(address))
+    }
+
     /// All routes.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Route>> {
         self.0.iter()

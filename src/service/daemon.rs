@@ -20,9 +20,9 @@ use crate::blocking::off_runtime;
 use crate::config::Config;
 use crate::feishu::{Client, ClientError};
 use crate::image::ContentHash;
-use crate::placement::Routes;
+use crate::placement::{Routes, SlotAddress};
 use crate::pulse::Pulses;
-use crate::store::{self, Lock, LockError, Store, StoreError, Timestamp};
+use crate::store::{self, FileKey, Lock, LockError, Reconfigured, Store, StoreError, Timestamp};
 use crate::upload::{Budget, Documents, Gate, LaneEvent, LaneGates, SharedGate};
 use crate::watch::Ticks;
 
@@ -269,10 +269,21 @@ async fn live(
     known: &mut Known,
 ) -> Result<Next, DaemonError> {
     let text = setup.text;
-    let released = lasting
+    let routes = setup.routes.clone();
+    let sends = move |file: &FileKey, address: &SlotAddress| {
+        routes.send(&file.mapping, &file.path, address)
+    };
+    let Reconfigured {
+        withdrawn,
+        released,
+    } = lasting
         .store
-        .call(move |store| store.note_config(text, Timestamp::now()))
+        .call(move |store| store.note_config(text, Timestamp::now(), sends))
         .await?;
+    for (FileKey { mapping, path }, address) in withdrawn {
+        info!(%mapping, file = %path, slot = %address.slot,
+            "withdrawn: the configuration no longer sends this file there");
+    }
     if released > 0 {
         info!(
             released,

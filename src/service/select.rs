@@ -44,6 +44,8 @@ pub enum What {
     },
     /// Its file went away before it was sent.
     SourceGone,
+    /// The configuration no longer sent its file there.
+    Withdrawn,
 }
 
 /// The latest lines about a path or cell, or about everything; the newest first, at most so many.
@@ -86,6 +88,7 @@ pub fn history(
                 },
                 Done::Parked(reason) => What::Parked { reason },
                 Done::SourceGone => What::SourceGone,
+                Done::Withdrawn => What::Withdrawn,
             },
         });
     }

@@ -125,6 +125,7 @@ mod jobs;
 mod read;
 mod rows;
 
+pub use files::Reconfigured;
 pub use rows::RowColumn;
 
 type Result<T> = std::result::Result<T, StoreError>;

@@ -18,7 +18,7 @@ mod recover;
 mod txn;
 
 pub use calls::{CallsFile, Count, Month};
-pub use db::{RowColumn, Store, Totals, Waiting};
+pub use db::{Reconfigured, RowColumn, Store, Totals, Waiting};
 pub use error::StoreError;
 pub use home::prepare;
 pub use lock::{Held, Lock, LockError};

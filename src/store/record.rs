@@ -414,6 +414,8 @@ pub enum Done {
     Parked(String),
     /// Its file went away before it was sent.
     SourceGone,
+    /// The configuration no longer sent its file there.
+    Withdrawn,
 }
 
 #[cfg(test)]

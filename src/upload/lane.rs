@@ -361,12 +361,12 @@ impl Worker {
     }
 
     async fn send(&mut self, Waiting { address, job, .. }: Waiting) -> Turn {
-        let Some(route) = self.shared().routes.of(&job.source.mapping).cloned() else {
+        let FileKey { mapping, path } = &job.source;
+        let routes = &self.shared().routes;
+        let route = routes.of(mapping).cloned();
+        let Some(route) = route.filter(|_| routes.send(mapping, path, &address)) else {
             return self.withdraw(address, job).await;
         };
-        if route.address(&job.source.path).as_ref() != Some(&address) {
-            return self.withdraw(address, job).await;
-        }
         if let Some(due) = self.not_before.get(&address).copied()
             && due > Timestamp::now()
         {
@@ -818,8 +818,13 @@ impl Worker {
     async fn withdraw(&self, address: SlotAddress, job: Job) -> Turn {
         info!(mapping = %job.source.mapping, file = %job.source.path, slot = %address.slot,
             "withdrawn: the configuration no longer sends this file there");
-        self.store(move |store| store.withdraw(&address, &job))
-            .await
+        let withdraw = move |store: &Store| store.withdraw(&address, &job, Timestamp::now());
+        let others = self.shared().store.call(withdraw).await?;
+        for other in others {
+            // Full: the next listing finds it.
+            let _ = self.shared().stale.try_send(other);
+        }
+        Ok(())
     }
 
     async fn store(&self, work: impl FnOnce(&Store) -> Turn + Send + 'static) -> Turn {

@@ -3,9 +3,9 @@
 use std::fs;
 use std::time::Duration;
 
-use pixcell::sandbox::{Endpoint, Fault};
+use pixcell::sandbox::{DocumentSpec, Endpoint, Fault, Permission, SheetSpec};
 
-use crate::support::{Mapping, Plan, Rig, Signal, document, png};
+use crate::support::{DOC, Mapping, Plan, Rig, SHEET, Signal, document, png};
 
 #[test]
 fn a_good_configuration_is_taken_up_without_losing_what_was_known() {
@@ -203,7 +203,7 @@ fn a_mapping_that_is_added_works_while_a_call_of_another_is_in_flight() {
 }
 
 #[test]
-fn a_call_of_a_mapping_that_is_removed_is_finished_and_what_waits_is_kept() {
+fn a_call_of_a_mapping_that_is_removed_is_finished_and_what_waits_comes_back_with_it() {
     let mut rig = Rig::with(with_hall);
     fs::create_dir(rig.path("hall")).unwrap();
     rig.start();
@@ -216,11 +216,12 @@ fn a_call_of_a_mapping_that_is_removed_is_finished_and_what_waits_is_kept() {
     reload(&mut rig);
     rig.sandbox().release();
     rig.expect_in("DocHall", "B2", &png(1));
-    // Nobody asks for what waits any more.
+    // Nobody asks for what waited any more.
+    rig.daemon().wait_line(&["withdrawn", "B3.png"]);
     rig.drop_file("B2.png", &png(3));
     rig.expect("B2", &png(3));
     let status = rig.wait_status("recorded", |status| status["totals"]["written"] == 2);
-    assert_eq!(status["totals"]["queued"], 1);
+    assert_eq!(status["totals"]["queued"], 0);
     rig.plan.mappings.push(hall);
     reload(&mut rig);
     rig.expect_in("DocHall", "B3", &png(2));
@@ -279,4 +280,80 @@ fn a_wait_that_the_server_asked_for_outlives_a_reload() {
     let pause = Duration::from_millis(calls[1].started_ms - calls[0].ended_ms.unwrap());
     assert!(pause >= Duration::from_secs(2), "{pause:?}");
     rig.finish(2);
+}
+
+/// A second mapping, for a document that only it feeds.
+fn hall() -> Mapping {
+    Mapping::new("hall", "hall", "DocHall").rule("poster.png", "B5000")
+}
+
+fn remap(rig: &mut Rig, mappings: &[Mapping]) {
+    rig.plan.mappings = mappings.to_vec();
+    rig.write_config();
+    reload(rig);
+}
+
+#[test]
+fn what_waits_and_what_is_parked_goes_with_its_mapping_and_comes_back_with_it() {
+    let mut rig = Rig::with(|plan| {
+        let closed = document("DocHall").permission(Permission::View);
+        plan.sandbox.documents.push(closed);
+        plan.mappings.push(hall());
+    });
+    fs::create_dir(rig.path("hall")).unwrap();
+    rig.start();
+    fs::write(rig.path("hall/poster.png"), png(1)).unwrap();
+    rig.warned(&["parked", "poster.png"]);
+    fs::write(rig.path("hall/B2.png"), png(2)).unwrap();
+    rig.warned(&["nothing is sent for this spreadsheet", "B2.png"]);
+    let lobby = rig.plan.mappings[0].clone();
+    remap(&mut rig, std::slice::from_ref(&lobby));
+    let left = rig.wait_status("withdrawn", |status| status["totals"]["parked"] == 0);
+    assert_eq!(left["totals"]["queued"], 0, "{left:#}");
+    for file in ["poster.png", "B2.png"] {
+        rig.daemon()
+            .wait_line(&["withdrawn: the configuration no longer sends", file]);
+    }
+    let history = rig.pixcell(&["history", "--config", "pixcell.yaml"]);
+    let told = "not sent: the configuration no longer sends this file there";
+    assert_eq!(history.stdout.matches(told).count(), 2, "{history}");
+
+    // Back again, in a document that takes them, and once more without anything to do.
+    let open = DocumentSpec::new("DocHall").permission(Permission::Edit);
+    rig.sandbox()
+        .set_document(&open.sheet(SheetSpec::new(SHEET, "Lobby").grid(5000, 20)))
+        .unwrap();
+    for _ in 0..2 {
+        remap(&mut rig, &[lobby.clone(), hall()]);
+        rig.expect_in("DocHall", "B5000", &png(1));
+        rig.expect_in("DocHall", "B2", &png(2));
+        remap(&mut rig, std::slice::from_ref(&lobby));
+    }
+    // The one call that the closed document refused.
+    rig.finish(3);
+}
+
+#[test]
+fn when_a_rule_goes_the_newest_picture_of_the_others_takes_its_place() {
+    let mut rig = Rig::with(|plan| {
+        plan.sandbox.documents = vec![document(DOC).permission(Permission::View)];
+        let mapping = plan.mappings[0].clone();
+        plan.mappings[0] = mapping.rule("poster.png", "B2");
+    });
+    rig.start();
+    rig.drop_file("B2.png", &png(1));
+    rig.wait_queued("B2.png", &png(1));
+    rig.drop_file("poster.png", &png(2));
+    rig.wait_queued("poster.png", &png(2));
+    let mut lobby = rig.plan.mappings[0].clone();
+    lobby.rules.remove(0);
+    remap(&mut rig, &[lobby]);
+    rig.daemon().wait_line(&["withdrawn", "poster.png"]);
+    rig.wait_status("queued again", |status| status["totals"]["queued"] == 1);
+    rig.sandbox()
+        .set_document(&document(DOC).permission(Permission::Edit))
+        .unwrap();
+    rig.pixcell(&["retry", "--all", "--config", "pixcell.yaml"]);
+    rig.expect("B2", &png(1));
+    rig.stop();
 }

@@ -119,7 +119,7 @@ impl Store {
     }
 
     /// Files beside `key` that were for this slot, to be read again whatever their times say.
-    fn others(&self, address: &SlotAddress, key: &FileKey) -> Result<Vec<FileKey>> {
+    pub(super) fn others(&self, address: &SlotAddress, key: &FileKey) -> Result<Vec<FileKey>> {
         // Most slots have one file for ever; only for the others all files are gone through.
         if !self.slot(address)?.contested {
             return Ok(Vec::new());
@@ -139,16 +139,32 @@ impl Store {
         Ok(others)
     }
 
-    /// When `config` differs from that of the last run: releases what waits for a changed
-    /// configuration, and has refused files looked at again.
+    /// When `config` differs from that of the last run: withdraws the jobs of files that it does not send
+    /// to their slots, as `sends` tells, releases what waits for a changed configuration, and has refused
+    /// files looked at again.
     ///
     /// # Errors
     /// When sled fails or a record is damaged.
-    pub fn note_config(&self, config: ContentHash, now: Timestamp) -> Result<usize> {
+    pub fn note_config(
+        &self,
+        config: ContentHash,
+        now: Timestamp,
+        sends: impl Fn(&FileKey, &SlotAddress) -> bool,
+    ) -> Result<Reconfigured> {
+        let mut changed = Reconfigured::default();
         if read_meta(&self.0.dir, &self.0.meta, "config")? == Some(config) {
-            return Ok(0);
+            return Ok(changed);
         }
-        let released = self.release(now, |_, _, parked| parked.until == Release::Person)?;
+        for entry in self.slots() {
+            let (address, slot) = entry?;
+            let Some(job) = slot.job else { continue };
+            if !sends(&job.source, &address) {
+                // The listing that follows meets the other files, whose times count for nothing now.
+                self.withdraw(&address, &job, now)?;
+                changed.withdrawn.push((job.source, address));
+            }
+        }
+        changed.released = self.release(now, |_, _, parked| parked.until == Release::Person)?;
         for entry in self.files() {
             let (key, file) = entry?;
             if matches!(file.seen, Seen::Refused { .. }) {
@@ -156,6 +172,15 @@ impl Store {
             }
         }
         self.put_meta("config", &config)?;
-        Ok(released)
+        Ok(changed)
     }
+}
+
+/// What a changed configuration changed.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Reconfigured {
+    /// Files whose jobs were withdrawn, each with the slot that it was for.
+    pub withdrawn: Vec<(FileKey, SlotAddress)>,
+    /// Parked jobs that are tried again.
+    pub released: usize,
 }

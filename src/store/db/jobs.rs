@@ -10,7 +10,7 @@ use crate::config::{MappingName, SpreadsheetRef};
 use crate::placement::SlotAddress;
 use crate::store::envelope::Damage;
 use crate::store::record::{
-    Done, Fingerprint, Job, JobState, Parked, SlotRecord, Target, Timestamp,
+    Done, FileKey, Fingerprint, Job, JobState, Parked, SlotRecord, Target, Timestamp,
 };
 use crate::store::txn::{lane_prefix, queue_key};
 
@@ -232,22 +232,35 @@ impl Store {
     }
 
     /// Drops `job` because the configuration no longer sends its file here, and forgets the file, so
-    /// that it is looked at afresh when the configuration names it again.
+    /// that it is looked at afresh when the configuration names it again; the history says so. Returns
+    /// other files that were for the same slot, as [`Self::refuse`] does.
     ///
     /// # Errors
     /// When sled fails or a record is damaged.
-    pub fn withdraw(&self, address: &SlotAddress, job: &Job) -> Result<()> {
-        self.write(|txn| {
-            txn.slot(address, |slot| {
-                slot.job.take_if(|current| current.id == job.id).map(drop)
+    pub fn withdraw(
+        &self,
+        address: &SlotAddress,
+        job: &Job,
+        now: Timestamp,
+    ) -> Result<Vec<FileKey>> {
+        let current = self.write(|txn| {
+            let current = txn.slot(address, |slot| {
+                slot.job.take_if(|current| current.id == job.id).is_some()
             })?;
             let theirs = txn.file(&job.source)?.and_then(|file| file.slot);
             if theirs.as_ref() == Some(address) {
-                txn.remove_file(&job.source)
-            } else {
-                Ok(())
+                txn.remove_file(&job.source)?;
             }
-        })
+            if current {
+                txn.note(&event(address, job, Done::Withdrawn, now))?;
+            }
+            Ok(current)
+        })?;
+        if !current {
+            return Ok(Vec::new());
+        }
+        self.trim_history()?;
+        self.others(address, &job.source)
     }
 
     /// Puts parked jobs that `which` selects back in their lanes, due now. Tells how many.

@@ -1,7 +1,7 @@
 //! Slots, queue, files and history stay in step, and survive a reopening.
 
 use super::super::fixture::{address, file, job, target};
-use super::super::record::{FileRecord, Fingerprint, Parked, Release, Seen, Verdict};
+use super::super::record::{FileKey, FileRecord, Fingerprint, Parked, Release, Seen, Verdict};
 use super::*;
 use crate::config::SpreadsheetRef;
 use crate::image::ContentHash;
@@ -82,7 +82,9 @@ fn the_queue_gives_the_earliest_due_then_the_eldest() {
     let mut order = Vec::new();
     while let Some(next) = store.next(&lane()).unwrap() {
         order.push(next.job.id);
-        store.withdraw(&next.address, &next.job).unwrap();
+        store
+            .withdraw(&next.address, &next.job, Timestamp(1))
+            .unwrap();
     }
     assert_eq!(order, [2, 3, 1]);
 }
@@ -177,7 +179,8 @@ fn parked_jobs_leave_the_queue_and_a_changed_configuration_brings_them_back() {
     let (place, job) = (address("B2"), job(1, "a"));
     offer(&store, &place, &job);
     let config = ContentHash::of(b"config");
-    store.note_config(config, Timestamp(1)).unwrap();
+    let sent = |_: &FileKey, _: &SlotAddress| true;
+    store.note_config(config, Timestamp(1), sent).unwrap();
     let parked = Parked {
         reason: "outside the grid".into(),
         code: Some(90_212),
@@ -193,13 +196,13 @@ fn parked_jobs_leave_the_queue_and_a_changed_configuration_brings_them_back() {
             ..Totals::default()
         }
     );
-    assert_eq!(store.note_config(config, Timestamp(5)).unwrap(), 0);
-    assert_eq!(
+    let noted = |config, sent| {
         store
-            .note_config(ContentHash::of(b"other"), Timestamp(5))
-            .unwrap(),
-        1
-    );
+            .note_config(config, Timestamp(5), |_, _| sent)
+            .unwrap()
+    };
+    assert_eq!(noted(config, false), Reconfigured::default());
+    assert_eq!(noted(ContentHash::of(b"other"), true).released, 1);
     assert_eq!(store.queued(), 1);
 }
 
