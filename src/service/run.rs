@@ -30,7 +30,9 @@ use crate::feishu::Meter;
 use crate::intake::{self, Copies, Digested, Intake};
 use crate::placement::{Route, Routes};
 use crate::store::{FileKey, Store, StoreError, Timestamp};
-use crate::upload::{self, Budget, Closed, Lane, LaneEvent, LaneState, Shared, SharedGate};
+use crate::upload::{
+    self, Budget, Closed, Lane, LaneEvent, LaneState, Shared, SharedGate, SheetNames,
+};
 use crate::watch::{Candidate, Finding, FolderState, Hint, Ticks, Watched};
 
 /// How long calls in flight may take once the daemon stops.
@@ -129,6 +131,7 @@ impl Run {
             written: Arc::clone(written),
             mended: Arc::clone(&mended),
             documents: documents.clone(),
+            names: SheetNames::default(),
         };
         let spreadsheets: BTreeSet<_> = routes
             .iter()

@@ -20,6 +20,7 @@ use super::append::{Appending, Failed};
 use super::budget::{Budget, Permit};
 use super::gate::{Closed, Gate, Pass, Pause, SharedGate};
 use super::keys::KeyColumn;
+use super::names::{SheetNames, clashes};
 use super::react::{Probes, Reaction, back_off, react};
 use super::resolve::{Document, NoTarget};
 use crate::blocking::off_runtime;
@@ -63,6 +64,8 @@ pub struct Shared {
     pub mended: Arc<AtomicU64>,
     /// One call in flight a document, even when two lanes name it differently.
     pub documents: Documents,
+    /// Which names sheets were met by.
+    pub names: SheetNames,
 }
 
 /// A lock a document.
@@ -409,6 +412,7 @@ impl Worker {
             Err(Failed::NoTarget(why)) => return self.no_target(address, job, why).await,
         };
         self.release_found().await?;
+        self.tell_names(&target, &address).await;
         if self.stop.is_cancelled() {
             return Ok(());
         }
@@ -813,6 +817,24 @@ impl Worker {
         // Full: the next listing finds it.
         let _ = self.shared().stale.try_send(key);
         Ok(())
+    }
+
+    /// Warns when another mapping names the sheet in another way and can fill the same places.
+    async fn tell_names(&self, target: &Target, address: &SlotAddress) {
+        let name = (address.spreadsheet.clone(), address.sheet.clone());
+        let names = &self.shared().names;
+        let others = names.others(&target.spreadsheet, &target.sheet, &name);
+        if others.is_empty() {
+            return;
+        }
+        let routes = self.shared().routes.clone();
+        let found = off_runtime(move || {
+            let found = others.iter().map(|other| clashes(&routes, other, &name));
+            found.flatten().collect::<Vec<_>>()
+        });
+        for clash in found.await {
+            warn!(spreadsheet = %target.spreadsheet, "{clash}");
+        }
     }
 
     async fn withdraw(&self, address: SlotAddress, job: Job) -> Turn {

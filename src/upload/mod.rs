@@ -8,6 +8,7 @@ mod budget;
 mod gate;
 mod keys;
 mod lane;
+mod names;
 mod react;
 mod resolve;
 
@@ -15,5 +16,6 @@ pub use allowance::Pace;
 pub use budget::{Budget, Calls, Permit};
 pub use gate::{Closed, Gate, LaneGates, Pass, Pause, SharedGate};
 pub use lane::{Documents, Lane, LaneEvent, LaneState, Shared, run};
+pub use names::SheetNames;
 pub use react::{Reaction, react};
 pub use resolve::{fits, holds_column};

@@ -1,5 +1,7 @@
 //! `pixcell check`: what of places can be told without a call, and what the document says of them.
 
+use std::fs;
+
 use pixcell::sandbox::{DocumentSpec, Endpoint, Fault, Merge, Permission, SheetSpec};
 use rstest::rstest;
 
@@ -200,4 +202,59 @@ fn a_limit_that_an_answer_names_is_told_and_how_long_to_wait() {
         assert!(told.contains(line), "{line} in {told}");
     }
     assert!(!told.contains("by itself"), "{told}");
+}
+
+#[rstest]
+#[case::wiki_and_token("https://rig.feishu.cn/wiki/WikiLobby", SHEET)]
+#[case::title_and_id(DOC, "Lobby")]
+#[case::both("https://rig.feishu.cn/wiki/WikiLobby", "Lobby")]
+fn a_sheet_that_two_mappings_name_in_two_ways_is_told_before_and_while_it_runs(
+    #[case] spreadsheet: &str,
+    #[case] sheet: &str,
+) {
+    let mut rig = Rig::with(|plan| {
+        plan.sandbox.documents[0].wiki_node = Some("WikiLobby".into());
+        let mut hall = Mapping::new("hall", "hall", spreadsheet);
+        hall.sheet = sheet.into();
+        // Another one of the same sheet that meets nobody.
+        let mut apart = hall.clone();
+        (apart.name, apart.folder) = ("apart".into(), "apart".into());
+        apart.rules = vec![("*.png".into(), "S1".into())];
+        plan.mappings[0].rules[0] = ("{cell:[B-D][0-9]+}.png".into(), "{cell}".into());
+        plan.mappings.extend([hall, apart]);
+    });
+    for folder in ["hall", "apart"] {
+        fs::create_dir(rig.path(folder)).unwrap();
+    }
+    let told = check(&mut rig, &["--online"], 0);
+    let doubts: Vec<_> = told
+        .lines()
+        .filter(|line| line.contains("in two ways"))
+        .collect();
+    assert_eq!(doubts.len(), 1, "{told}");
+    assert!(
+        doubts[0].contains("of lobby and") && doubts[0].contains("of hall"),
+        "{told}"
+    );
+
+    rig.start();
+    rig.drop_file("B2.png", &png(1));
+    rig.expect("B2", &png(1));
+    fs::write(rig.path("apart/x.png"), png(2)).unwrap();
+    rig.expect("S1", &png(2));
+    fs::write(rig.path("hall/B2.png"), png(3)).unwrap();
+    rig.expect("B2", &png(3));
+    rig.warned(&[
+        "lobby and hall can fill the same place",
+        "name its sheet in two ways",
+    ]);
+    rig.drop_file("B3.png", &png(4));
+    rig.expect("B3", &png(4));
+    rig.stop();
+    let said = rig.printed_by_daemons();
+    assert_eq!(
+        said.matches("name its sheet in two ways").count(),
+        1,
+        "{said}"
+    );
 }
