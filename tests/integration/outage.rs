@@ -7,10 +7,11 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use pixcell::a1::CellRef;
 use pixcell::config::{Environment, Source};
 use pixcell::image::ContentHash;
 use pixcell::placement;
-use pixcell::sandbox::{AnswerWhen, Fault, Options, Sandbox};
+use pixcell::sandbox::{AnswerWhen, Cell, Endpoint, Fault, Options, Sandbox, Sheet};
 use pixcell::service::{self, Ask, Intent, LaneEvent, Mode, Parts, Setup, Snapshot};
 use pixcell::store::Timestamp;
 use rstest::rstest;
@@ -147,44 +148,31 @@ async fn pass_time(home: &Path, mut over: impl FnMut() -> bool) {
     }
 }
 
-#[rstest]
-#[case::nobody_listens(Away::Refused)]
-#[case::a_gateway_answers(Away::Gateway)]
-fn a_day_without_the_api_costs_few_calls_and_no_picture(#[case] away: Away) {
-    let mut plan = Plan::default();
-    (plan.mappings, plan.sandbox.documents) = DOCUMENTS
-        .iter()
-        .map(|token| {
-            (
-                Mapping::new(&token.to_lowercase(), &token.to_lowercase(), token),
-                document(token),
-            )
-        })
-        .unzip();
-    let home = tempfile::tempdir().unwrap();
+/// The daemon's setup for a plan, with its folders below `home`.
+fn setup(plan: &Plan, home: &Path, api: &Api) -> Setup {
     for mapping in &plan.mappings {
-        fs::create_dir(home.path().join(&mapping.folder)).unwrap();
+        fs::create_dir(home.join(&mapping.folder)).unwrap();
     }
-    let mut api = Api::new(plan.sandbox.clone(), away);
     let text = plan.yaml(&format!("http://{}", api.options.addr));
-    let source = Source::from_text(&home.path().join("pixcell.yaml"), text);
+    let source = Source::from_text(&home.join("pixcell.yaml"), text);
     let loaded = placement::load(&source, &Environment::default()).unwrap();
     let text = ContentHash::of(source.text().as_bytes());
-    let setup = Setup::new(loaded.config, loaded.routes, text).unwrap();
+    Setup::new(loaded.config, loaded.routes, text).unwrap()
+}
 
+/// Runs the daemon by a clock that stands unless `script` moves it, from when it is ready until the script
+/// ends. What happens is told to `heard`.
+fn by_hand<R>(setup: Setup, heard: impl Fn(&LaneEvent), script: impl AsyncFnOnce() -> R) -> R {
     let mut runtime = Builder::new_current_thread();
     runtime.enable_all().start_paused(true);
-    let failed = AtomicU64::new(0);
     let (intend, mut intents) = mpsc::channel(1);
     let (ready, is_ready) = oneshot::channel();
     let ready = std::cell::Cell::new(Some(ready));
     let events = Parts::events();
     let mut told: broadcast::Receiver<LaneEvent> = events.subscribe();
-    let counting = async {
+    let hearing = async {
         while let Ok(event) = told.recv().await {
-            if let LaneEvent::Failed { .. } = event {
-                failed.fetch_add(1, Ordering::Relaxed);
-            }
+            heard(&event);
         }
     };
     let parts = Parts {
@@ -200,6 +188,51 @@ fn a_day_without_the_api_costs_few_calls_and_no_picture(#[case] away: Away) {
     };
     let script = async {
         is_ready.await.unwrap();
+        let done = script().await;
+        intend.send(Intent::Stop).await.unwrap();
+        done
+    };
+    let (done, ended) = runtime.build().unwrap().block_on(async {
+        // Whatever time the clock is to be moved by, it is moved by hand: a thread at work holds it.
+        let (let_go, held) = std::sync::mpsc::channel::<()>();
+        tokio::task::spawn_blocking(move || held.recv());
+        let daemon = service::run(setup, parts);
+        let done = tokio::select! {
+            biased;
+            () = hearing => unreachable!("the events have a sender"),
+            done = async { tokio::join!(script, daemon) } => done,
+        };
+        drop(let_go);
+        done
+    });
+    ended.unwrap();
+    done
+}
+
+#[rstest]
+#[case::nobody_listens(Away::Refused)]
+#[case::a_gateway_answers(Away::Gateway)]
+fn a_day_without_the_api_costs_few_calls_and_no_picture(#[case] away: Away) {
+    let mut plan = Plan::default();
+    (plan.mappings, plan.sandbox.documents) = DOCUMENTS
+        .iter()
+        .map(|token| {
+            (
+                Mapping::new(&token.to_lowercase(), &token.to_lowercase(), token),
+                document(token),
+            )
+        })
+        .unzip();
+    let home = tempfile::tempdir().unwrap();
+    let mut api = Api::new(plan.sandbox.clone(), away);
+    let setup = setup(&plan, home.path(), &api);
+    let failed = AtomicU64::new(0);
+    let heard = |event: &LaneEvent| {
+        if let LaneEvent::Failed { .. } = event {
+            failed.fetch_add(1, Ordering::Relaxed);
+        }
+    };
+    let away_calls = by_hand(setup, heard, async || {
         write_all(home.path(), 1);
         let start = Instant::now();
         pass_time(home.path(), || start.elapsed() >= DAY / 2).await;
@@ -213,23 +246,8 @@ fn a_day_without_the_api_costs_few_calls_and_no_picture(#[case] away: Away) {
             })
         };
         pass_time(home.path(), all).await;
-        intend.send(Intent::Stop).await.unwrap();
         away
-    };
-    let (away_calls, ended) = runtime.build().unwrap().block_on(async {
-        // Whatever time the clock is to be moved by, it is moved by hand: a thread at work holds it.
-        let (let_go, held) = std::sync::mpsc::channel::<()>();
-        tokio::task::spawn_blocking(move || held.recv());
-        let daemon = service::run(setup, parts);
-        let done = tokio::select! {
-            biased;
-            () = counting => unreachable!("the events have a sender"),
-            done = async { tokio::join!(script, daemon) } => done,
-        };
-        drop(let_go);
-        done
     });
-    ended.unwrap();
     let failed = failed.load(Ordering::Relaxed);
     let state = api.sandbox().state();
     let answered = state.answers(0);
@@ -244,4 +262,119 @@ fn a_day_without_the_api_costs_few_calls_and_no_picture(#[case] away: Away) {
         let revision = state.sheet(document, SHEET).unwrap().revision;
         assert_eq!(revision, u64::from(CELLS), "{document}");
     }
+}
+
+/// Moves the clock on by a second at a time; calls end and files are looked at meanwhile.
+async fn seconds(count: u32) {
+    for _ in 0..count {
+        tokio::time::advance(Duration::from_secs(1)).await;
+        a_moment().await;
+    }
+}
+
+/// Lets calls end and files be looked at until it is so, while the clock barely moves.
+async fn soon(home: &Path, is_so: impl Fn(&Snapshot) -> bool) {
+    let since = std::time::Instant::now();
+    loop {
+        let status = status(home).await;
+        if is_so(&status) {
+            return;
+        }
+        assert!(since.elapsed() < LIMIT, "not so: {status:#?}");
+        a_moment().await;
+        tokio::time::advance(MOMENT).await;
+    }
+}
+
+#[test]
+fn a_missing_row_is_looked_for_by_one_read_after_growing_waits_and_found_when_it_is_there() {
+    const KEYS: u32 = 20;
+    let mut plan = Plan::default();
+    let found = r#"{ files: "*.png", find_row: { column: A, equals: "{stem}" }, column: D }"#;
+    plan.mappings = vec![Mapping::new("shop", "shop", DOCUMENTS[0]).place(found)];
+    plan.sandbox.documents = vec![document(DOCUMENTS[0])];
+    // Time passes faster than calls are answered.
+    plan.feishu.push("request_timeout: 1h".into());
+    let home = tempfile::tempdir().unwrap();
+    let mut api = Api::new(plan.sandbox.clone(), Away::Refused);
+    api.come_back();
+    let setup = setup(&plan, home.path(), &api);
+    let reads = || api.sandbox().state().calls(Endpoint::ReadValues);
+    let drop_file = |name: &str, bytes: &[u8]| {
+        fs::write(home.path().join("shop").join(name), bytes).unwrap();
+    };
+    let say = |cell: &str, text: &str| {
+        let (at, value): (CellRef, _) = (cell.parse().unwrap(), text.into());
+        let say = |sheet: &mut Sheet| sheet.cells.insert(at, Cell::Value { value });
+        api.sandbox().edit_sheet(DOCUMENTS[0], SHEET, say).unwrap();
+    };
+    let holds = |cell: &str, bytes: &[u8]| {
+        let state = api.sandbox().state();
+        let image = state.image(DOCUMENTS[0], SHEET, cell);
+        image.is_some_and(|image| image.hash == ContentHash::of(bytes))
+    };
+    // How many pictures are parked, asked until it is so.
+    let parked = async |count: u32| {
+        soon(home.path(), |status| {
+            status.totals.parked == u64::from(count)
+        })
+        .await;
+    };
+    by_hand(
+        setup,
+        |_| {},
+        async || {
+            for key in 0..KEYS {
+                drop_file(&format!("sku-{key}.png"), &png(key));
+            }
+            parked(KEYS).await;
+            assert_eq!(reads(), 1, "one read however many keys are missing");
+
+            let (start, mut looks) = (Instant::now(), Vec::new());
+            while looks.len() < 7 {
+                seconds(1).await;
+                assert!(start.elapsed() < DAY, "{looks:?}");
+                if reads() > 1 + looks.len() as u64 {
+                    looks.push(start.elapsed().as_secs());
+                }
+            }
+            assert!((25..90).contains(&looks[0]), "{looks:?}");
+            let waits: Vec<_> = looks.windows(2).map(|pair| pair[1] - pair[0]).collect();
+            for (wait, least) in waits.iter().zip([60, 120, 240, 480, 600, 600]) {
+                assert!((least - 1..least + 60).contains(wait), "{waits:?}");
+            }
+
+            // The last look is over, and a row is added to the sheet; no file changes.
+            seconds(60).await;
+            say("A7", "SKU-3");
+            say("A9", "sku-3");
+            let before = reads();
+            seconds(450).await;
+            assert_eq!(reads(), before);
+            seconds(160).await;
+            parked(KEYS - 1).await;
+            soon(home.path(), |_| holds("D9", &png(3))).await;
+            // The look, and the cell that is confirmed before the write.
+            assert_eq!(reads(), before + 2);
+
+            // Another key is missing: the column is looked at again after 30 s, for all of them.
+            drop_file("late.png", &png(77));
+            parked(KEYS).await;
+            say("A10", "late");
+            let before = reads();
+            seconds(90).await;
+            soon(home.path(), |_| holds("D10", &png(77))).await;
+            assert!(
+                (1..=3).contains(&(reads() - before)),
+                "{}",
+                reads() - before
+            );
+        },
+    );
+    let state = api.sandbox().state();
+    assert_eq!(state.calls(Endpoint::ValuesImage), 2);
+    assert!(
+        state.image(DOCUMENTS[0], SHEET, "D7").is_none(),
+        "case counts"
+    );
 }
