@@ -105,6 +105,12 @@ impl CallError {
 impl std::error::Error for Refusal {}
 
 impl Refusal {
+    /// Whether the API says that the sheet or the cell is not there.
+    pub fn names_no_place(&self) -> bool {
+        let missing = [90_211, 1_310_211, 90_215, 1_310_215, 90_212];
+        self.code.is_some_and(|code| missing.contains(&code))
+    }
+
     /// What the API said, without what to do.
     pub fn said(&self) -> String {
         let code = self.code.map(|code| format!(", code {code}"));

@@ -25,7 +25,7 @@ use super::react::{Probes, Reaction, back_off, react};
 use super::resolve::{Document, NoTarget};
 use crate::blocking::off_runtime;
 use crate::config::{MappingName, SpreadsheetRef, SpreadsheetToken};
-use crate::feishu::{CallError, Class, Client, Outcome, Picture, Receipt, image_name};
+use crate::feishu::{CallError, Class, Client, Outcome, Picture, Receipt, Refusal, image_name};
 use crate::intake::{Copies, open_beneath};
 use crate::placement::{Routes, Slot, SlotAddress};
 use crate::pulse::{waiting, within};
@@ -376,6 +376,7 @@ impl Worker {
             let store = move |store: &Store| store.postpone(&address, &job, due, false);
             return self.store(store).await;
         }
+        let turn = Instant::now();
         let copy = self.shared().copies.of(&job.source, job.hash);
         let picture = match copy {
             Some(file) => Picture {
@@ -409,7 +410,7 @@ impl Worker {
         let target = match self.target(&client, &token, &address).await {
             Ok(target) => target,
             Err(Failed::Store(error)) => return Err(error),
-            Err(Failed::NoTarget(why)) => return self.no_target(address, job, why).await,
+            Err(Failed::NoTarget(why)) => return self.no_target(address, job, why, turn).await,
         };
         self.release_found().await?;
         self.tell_names(&target, &address).await;
@@ -479,9 +480,27 @@ impl Worker {
                     attempts: job.attempts + 1,
                     ..job
                 };
+                if self.has_changed(&error, turn) {
+                    return self.again(address, job, true).await;
+                }
                 self.failed(address, job, error, false).await
             }
         }
+    }
+
+    /// Whether a place is refused that was there when the sheets were asked for, before this `turn`: rows or
+    /// a whole sheet may be gone meanwhile. Asked for afresh it may be found, or it is told why not.
+    fn has_changed(&self, error: &CallError, turn: Instant) -> bool {
+        error.refusal().is_some_and(Refusal::names_no_place) && self.document.is_older_than(turn)
+    }
+
+    /// Asks the document anew, and then sends the job.
+    async fn again(&mut self, address: SlotAddress, job: Job, untouched: bool) -> Turn {
+        debug!(slot = %address.slot, "the place is not what it was; asking for the sheets again");
+        self.document.forget();
+        let now = Timestamp::now();
+        self.store(move |store| store.postpone(&address, &job, now, untouched))
+            .await
     }
 
     /// Where a slot's picture goes now.
@@ -511,14 +530,23 @@ impl Worker {
         Ok(self.document.target(client, token, address, row).await?)
     }
 
-    async fn no_target(&mut self, address: SlotAddress, job: Job, why: NoTarget) -> Turn {
-        let (reason, release) = match why {
+    async fn no_target(
+        &mut self,
+        address: SlotAddress,
+        job: Job,
+        why: NoTarget,
+        turn: Instant,
+    ) -> Turn {
+        let parked = match why {
             NoTarget::Call(error) => return self.failed(address, job, error, true).await,
-            NoTarget::Nowhere(reason) => (reason, Release::Person),
-            NoTarget::NoRow(reason) => (reason, Release::Row),
+            NoTarget::Refused(error) if self.has_changed(&error, turn) => {
+                return self.again(address, job, false).await;
+            }
+            NoTarget::Refused(error) => parked(error.to_string(), Some(&error), Release::Person),
+            NoTarget::Nowhere(reason) => parked(reason, None, Release::Person),
+            NoTarget::NoRow(reason) => parked(reason, None, Release::Row),
         };
-        self.park(address, job, parked(reason, None, release), false)
-            .await?;
+        self.park(address, job, parked, false).await?;
         self.release_found().await
     }
 

@@ -30,6 +30,8 @@ pub struct Document {
 pub enum NoTarget {
     /// The API did not answer as wished.
     Call(CallError),
+    /// The API refused the place, which concerns nothing else of the document.
+    Refused(CallError),
     /// The document has no such place: what to tell.
     Nowhere(String),
     /// The key column does not say the key: what to tell.
@@ -40,7 +42,7 @@ impl From<CallError> for NoTarget {
     /// An answer about one place says nothing of the rest of the document.
     fn from(error: CallError) -> Self {
         match error.class() {
-            Some(Class::Cell | Class::Full) => Self::Nowhere(error.to_string()),
+            Some(Class::Cell | Class::Full) => Self::Refused(error),
             _ => Self::Call(error),
         }
     }
@@ -52,6 +54,11 @@ impl Document {
         self.token = None;
         self.sheets = None;
         self.keys.forget();
+    }
+
+    /// Whether what is known of its sheets is from before `moment`.
+    pub fn is_older_than(&self, moment: Instant) -> bool {
+        self.sheets.as_ref().is_some_and(|(_, at)| *at < moment)
     }
 
     /// What is known of key columns.

@@ -193,6 +193,14 @@ fn an_inspection_line_appends_in_the_order_of_capture_and_files_keep_their_rows(
     rig.drop_file("d.jpg", &jpeg(7));
     rig.expect_in(DOC, "B22", &jpeg(7));
     assert_eq!(rig.calls(Endpoint::AddDimension), 1);
+
+    // Somebody removes the empty rows: the next file finds the sheet full once more.
+    let shorter = SheetSpec::new(SHEET, "Line 1").grid(22, 6);
+    let shorter = DocumentSpec::new(DOC).sheet(shorter);
+    rig.sandbox().set_document(&shorter).unwrap();
+    rig.drop_file("e.jpg", &jpeg(8));
+    rig.expect_in(DOC, "B23", &jpeg(8));
+    assert_eq!(rig.calls(Endpoint::AddDimension), 2);
     rig.stop();
 }
 

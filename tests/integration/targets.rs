@@ -258,3 +258,31 @@ fn a_sheet_that_two_mappings_name_in_two_ways_is_told_before_and_while_it_runs(
         "{said}"
     );
 }
+
+#[test]
+fn a_sheet_that_is_made_anew_is_found_and_one_that_is_gone_is_told_by_its_title() {
+    let mut rig = Rig::with(|plan| plan.mappings[0].sheet = "Lobby".into());
+    rig.start();
+    rig.drop_file("B2.png", &png(1));
+    rig.expect("B2", &png(1));
+    let gone = SheetSpec::new(SHEET, "Lobby").deleted();
+    let anew = DocumentSpec::new(DOC)
+        .sheet(gone)
+        .sheet(SheetSpec::new("New1", "Lobby"));
+    rig.sandbox().set_document(&anew).unwrap();
+    rig.drop_file("B3.png", &png(2));
+    rig.wait("it is in the new sheet", |state| {
+        state.image(DOC, "New1", "B3").is_some()
+    });
+    let renamed = DocumentSpec::new(DOC).sheet(SheetSpec::new("New2", "Hall"));
+    let renamed = renamed.sheet(SheetSpec::new("New1", "Lobby").deleted());
+    rig.sandbox().set_document(&renamed).unwrap();
+    rig.drop_file("B4.png", &png(3));
+    rig.warned(&[
+        "parked",
+        "the document has no sheet \"Lobby\", it has \"Hall\" (New2)",
+    ]);
+    rig.stop();
+    // Each was refused once where it had been before.
+    assert_eq!(rig.writes(), 4);
+}
