@@ -136,7 +136,7 @@ impl Clicks {
             ),
             Mend::Sheet => "open the document, click the tab that is meant, and put its name, or the `?sheet=` of the address then, into `sheet`".to_owned(),
             Mend::Hidden => format!(
-                "the document: right-click any tab, then {}; or name another `sheet`",
+                "the document: right-click any tab, then {}",
                 words("Unhide", "取消隐藏")
             ),
             Mend::Grid => format!(

@@ -102,7 +102,7 @@ fn print_mapping(out: &mut impl Write, mapping: &MappingPlan) -> io::Result<()> 
     for file in &mapping.files {
         let rule = file
             .rule
-            .map_or(String::new(), |rule| format!("rules[{rule}]: "));
+            .map_or(String::new(), |rule| format!("rule {}: ", rule + 1));
         let verdict = VERDICTS
             .iter()
             .find(|(verdict, _)| *verdict == file.verdict)

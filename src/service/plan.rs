@@ -49,7 +49,7 @@ pub struct MappingPlan {
 pub struct PlannedFile {
     /// The path below the folder; a folder's ends in `/`.
     pub file: String,
-    /// The rule that takes it, counted from 0 as in `rules[0]`.
+    /// The rule that takes it, counted from 0; people are told a number from 1 on.
     pub rule: Option<usize>,
     /// The slot that the rule names.
     pub slot: Option<String>,
