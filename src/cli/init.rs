@@ -93,12 +93,11 @@ fn answers(args: &Init, env: &Environment) -> Result<Starter, Failure> {
     let name = name.map(str::to_lowercase).unwrap_or_default();
     let name = MappingName::try_from(name);
     let link = spreadsheet.parse::<SpreadsheetLink>().ok();
-    let endpoint = link.as_ref().map(endpoint_for);
     let secret = args.app_secret_file.as_deref().unwrap_or(SECRET_FILE);
     Ok(Starter {
         endpoint: match &args.endpoint {
             Some(endpoint) => endpoint.clone(),
-            None => endpoint.unwrap_or_default().to_owned(),
+            None => endpoint_for(link.as_ref()).to_owned(),
         },
         app_id,
         app_secret_file: (!args.no_app_secret_file).then(|| secret.to_owned()),

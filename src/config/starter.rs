@@ -56,9 +56,11 @@ impl Starter {
     }
 }
 
-/// The API's address for a document: that of Lark for one of Lark's, else that of Feishu.
-pub fn endpoint_for(spreadsheet: &SpreadsheetLink) -> &'static str {
-    let product = spreadsheet.host.as_deref().and_then(product);
+/// The API's address for a document: that of Lark for one of Lark's, else that of Feishu. `None` is one that
+/// is not understood.
+pub fn endpoint_for(spreadsheet: Option<&SpreadsheetLink>) -> &'static str {
+    let host = spreadsheet.and_then(|link| link.host.as_deref());
+    let product = host.and_then(product);
     product.map_or(defaults::ENDPOINT, |(_, endpoint)| endpoint)
 }
 
@@ -125,7 +127,11 @@ mod tests {
     #[case("https://a.feishu.cn/wiki/Wik", "https://open.feishu.cn")]
     #[case("https://notlarksuite.com/sheets/Sht", "https://open.feishu.cn")]
     #[case("Sht", "https://open.feishu.cn")]
+    #[case(
+        "https://docs.google.com/spreadsheets/d/1/edit",
+        "https://open.feishu.cn"
+    )]
     fn the_documents_host_tells_which_api(#[case] spreadsheet: &str, #[case] endpoint: &str) {
-        assert_eq!(endpoint_for(&spreadsheet.parse().unwrap()), endpoint);
+        assert_eq!(endpoint_for(spreadsheet.parse().ok().as_ref()), endpoint);
     }
 }

@@ -95,6 +95,7 @@ fn what_would_be_wrong_is_not_written(#[case] args: &[&str], #[case] told: &str)
     fs::remove_file(rig.path("pixcell.yaml")).unwrap();
     let ended = rig.pixcell(args);
     assert!(ended.stderr.contains(told), "{ended}");
+    assert!(!ended.stderr.contains("endpoint"), "{ended}");
     assert_ne!(ended.code(), 0);
     let left = fs::read_dir(rig.path("")).unwrap();
     let left: Vec<_> = left.map(|entry| entry.unwrap().file_name()).collect();
