@@ -53,6 +53,7 @@ pub fn parse(
             place,
             message,
             help,
+            ..
         } = syntax::explain(source.text(), &refusal);
         ConfigError::Wrong(vec![source.problem(
             place,

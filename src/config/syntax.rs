@@ -11,14 +11,17 @@ pub(super) struct Explained {
     pub(super) place: Option<(usize, usize)>,
     pub(super) message: String,
     pub(super) help: Option<String>,
+    /// Whether the help may repeat a part of the line.
+    repeats: bool,
 }
 
 impl Explained {
     /// A help that repeats a part of its line is not given where that could be a secret.
     fn without_secrets(self, lines: &[&str]) -> Self {
-        if self
-            .place
-            .is_some_and(|(line, _)| excerpt::hides(lines, line))
+        if self.repeats
+            && self
+                .place
+                .is_some_and(|(line, _)| excerpt::hides(lines, line))
         {
             return Self {
                 help: Some("put the value in quotes, after `key: `".to_owned()),
@@ -53,6 +56,7 @@ pub(super) fn explain(text: &str, refusal: &Refusal) -> Explained {
         help: Some(
             "look at this line and the one above: indentation, colons, quotes and brackets".into(),
         ),
+        repeats: false,
     })
 }
 
@@ -65,6 +69,7 @@ fn explained(
         place: Some(place),
         message: message.into(),
         help: Some(help.into()),
+        repeats: true,
     }
 }
 
@@ -322,7 +327,10 @@ impl Trouble<'_> {
                 count(indentation(above))
             )
         };
-        explained((self.line, self.column.min(spaces + 1)), message, help)
+        Explained {
+            repeats: false,
+            ..explained((self.line, self.column.min(spaces + 1)), message, help)
+        }
     }
 }
 

@@ -53,6 +53,12 @@ fn yaml_that_cannot_be_read_is_explained() {
             r#""C:\Users\kiosk""#,
         ),
         ("a backslash in double quotes", "poster.png", r"a\d.png"),
+        ("a key that is not indented", "  app_id", "app_id"),
+        (
+            "a key that is not indented, above a secret",
+            "  app_id: cli_a1b2c3d4",
+            "app_id: cli_a1b2c3d4\n  app_secret: sesame",
+        ),
         (
             "a bracket that is never closed",
             "cell: B2",
