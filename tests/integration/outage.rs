@@ -333,7 +333,7 @@ fn a_missing_row_is_looked_for_by_one_read_after_growing_waits_and_found_when_it
             let (start, mut looks) = (Instant::now(), Vec::new());
             while looks.len() < 7 {
                 seconds(1).await;
-                assert!(start.elapsed() < DAY, "{looks:?}");
+                assert!(start.elapsed() < DAY / 20, "{looks:?}");
                 if reads() > 1 + looks.len() as u64 {
                     looks.push(start.elapsed().as_secs());
                 }

@@ -242,6 +242,14 @@ fn after_kills_no_file_has_two_rows_and_no_row_two_files() {
     hashes.sort_unstable();
     hashes.dedup();
     assert_eq!(hashes.len(), 12, "a file each");
+    // From the rule's first row on, and no row was lost to a kill.
+    let rows: Vec<_> = found.iter().map(|(cell, _)| cell.as_str()).collect();
+    for row in 2..14 {
+        assert!(
+            rows.contains(&format!("B{row}").as_str()),
+            "B{row} in {rows:?}"
+        );
+    }
     rig.stop();
 }
 
