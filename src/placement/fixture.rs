@@ -4,12 +4,35 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Route, RuleSet};
+use crate::a1::Row;
 use crate::config::{Backend, Mapping, Place, Rule, SheetRef, SpreadsheetRef, Watch};
 
 pub(crate) fn cell(files: &str, cell: &str) -> Rule {
     Rule {
         files: files.into(),
         place: Place::Cell { cell: cell.into() },
+    }
+}
+
+pub(crate) fn find_row(files: &str, equals: &str) -> Rule {
+    Rule {
+        files: files.into(),
+        place: Place::FindRow {
+            key_column: "A".parse().unwrap(),
+            equals: equals.into(),
+            first_row: Row::new(2).unwrap(),
+            column: "D".parse().unwrap(),
+        },
+    }
+}
+
+pub(crate) fn append(files: &str) -> Rule {
+    Rule {
+        files: files.into(),
+        place: Place::Append {
+            column: "B".parse().unwrap(),
+            first_row: Row::new(2).unwrap(),
+        },
     }
 }
 

@@ -2,7 +2,7 @@
 //! that no file reaches. Found by made-up paths that are then judged like any other, so what is told is
 //! so; what is not told may be so all the same. Pure.
 
-use super::rules::CompiledPlace;
+use super::compile::CompiledPlace;
 use super::template::{Part, Template};
 use super::{Placement, RelPath, RuleSet, Slot};
 
