@@ -264,6 +264,9 @@ fn misfits(route: &Route, sheet: &Sheet) -> Vec<Finding> {
             .map_or(Mend::Grid, |merge| Mend::Merged(*merge));
         Some(found(rule, fits(sheet, cell).err()?, mend))
     });
+    let missing =
+        move |(rule, column)| Some(found(rule, holds_column(sheet, column).err()?, Mend::Grid));
+    let computed = route.rules.computed_columns();
     let columns = places(route).flat_map(|(rule, place)| {
         let columns = match *place {
             Place::Cell { .. } => Vec::new(),
@@ -272,10 +275,9 @@ fn misfits(route: &Route, sheet: &Sheet) -> Vec<Finding> {
             } => vec![key_column, column],
             Place::Append { column, .. } => vec![column],
         };
-        let missing =
-            move |column| Some(found(rule, holds_column(sheet, column).err()?, Mend::Grid));
-        columns.into_iter().filter_map(missing)
+        columns.into_iter().map(move |column| (rule, column))
     });
+    let columns = columns.chain(computed).filter_map(missing);
     cells.chain(columns).collect()
 }
 
@@ -298,23 +300,25 @@ fn protected(route: &Route, sheet: &Sheet, told: &[Protection]) -> Vec<Finding> 
         }
         | Place::Append { column, first_row } => Some((rule, Some(first_row), None, Some(column))),
     });
-    let touching = cells
-        .chain(columns)
-        .filter_map(|(rule, first, last, column)| {
-            let touched: Vec<String> = told
-                .iter()
-                .filter(|told| touches(told, first, last, column))
-                .map(named)
-                .collect();
-            (!touched.is_empty()).then(|| {
-                let line = format!(
-                    "rule {}: protected in sheet {title:?}: {}; {refused}",
-                    rule + 1,
-                    touched.join(", ")
-                );
-                Finding::doubt(line, Some(Mend::Protected))
-            })
-        });
+    let computed = route.rules.computed_columns();
+    let computed = computed.map(|(rule, column)| (rule, None, None, Some(column)));
+    let mut all: Vec<_> = cells.chain(columns).chain(computed).collect();
+    all.sort_by_key(|(rule, ..)| *rule);
+    let touching = all.into_iter().filter_map(|(rule, first, last, column)| {
+        let touched: Vec<String> = told
+            .iter()
+            .filter(|told| touches(told, first, last, column))
+            .map(named)
+            .collect();
+        (!touched.is_empty()).then(|| {
+            let line = format!(
+                "rule {}: protected in sheet {title:?}: {}; {refused}",
+                rule + 1,
+                touched.join(", ")
+            );
+            Finding::doubt(line, Some(Mend::Protected))
+        })
+    });
     touching.collect()
 }
 

@@ -67,6 +67,29 @@ pub(super) enum CompiledPlace {
     },
 }
 
+impl CompiledRule {
+    /// The column of a computed cell, when letters are followed by a whole number.
+    pub(super) fn computed_column(&self) -> Option<Column> {
+        let CompiledPlace::Computed(template) = &self.place else {
+            return None;
+        };
+        let [Part::Text(letters), Part::Value { name, .. }, ..] = template.parts() else {
+            return None;
+        };
+        is_whole(&self.pattern, name)
+            .then(|| letters.parse().ok())
+            .flatten()
+    }
+}
+
+/// Whether a capture is a whole number.
+fn is_whole(pattern: &Pattern, name: &str) -> bool {
+    pattern
+        .capture_names()
+        .iter()
+        .any(|capture| capture.as_str() == name && capture.kind() == CaptureKind::Int)
+}
+
 /// All that is wrong with a rule; nothing when it compiles.
 pub fn check_rule(rule: &Rule) -> Vec<RuleProblem> {
     compile_rule(rule).err().unwrap_or_default()
@@ -201,11 +224,7 @@ fn never_a_cell(template: &Template, pattern: &Pattern) -> Option<A1Error> {
         match part {
             Part::Text(text) => trial.push_str(text),
             Part::Value { name, .. } => {
-                let whole = pattern
-                    .capture_names()
-                    .iter()
-                    .any(|capture| capture.as_str() == name && capture.kind() == CaptureKind::Int);
-                if !whole {
+                if !is_whole(pattern, name) {
                     return None;
                 }
                 trial.push('1');

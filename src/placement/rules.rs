@@ -10,7 +10,7 @@ use super::path::RelPath;
 use super::pattern::Captures;
 use super::pattern::decode::Decoded;
 use super::slot::{Slot, SlotAddress};
-use crate::a1::{A1Error, CellRef};
+use crate::a1::{A1Error, CellRef, Column};
 use crate::config::{Mapping, SheetRef, SpreadsheetRef};
 
 /// Most memory for the set that finds candidates among all rules, in bytes. Beyond it rules are
@@ -146,6 +146,14 @@ impl RuleSet {
                 CompiledPlace::Fixed(cell) => Some((index, cell)),
                 _ => None,
             })
+    }
+
+    /// The rules whose cells are computed and yet lie in one column whatever the path, as `C{n+1}` does.
+    pub fn computed_columns(&self) -> impl Iterator<Item = (usize, Column)> {
+        self.rules
+            .iter()
+            .enumerate()
+            .filter_map(|(index, rule)| Some((index, rule.computed_column()?)))
     }
 
     fn first_match<'a>(
@@ -397,6 +405,23 @@ mod tests {
         assert!(rules.folder_ignored_by(&path("drafts")).is_some());
         assert!(rules.folder_ignored_by(&path("a/.git")).is_some());
         assert!(rules.folder_ignored_by(&path("products")).is_none());
+    }
+
+    #[rstest]
+    #[case(cell("camera-{n:int}.jpg", "C{n+1}"), Some("C"))]
+    #[case(cell("camera-{n:int}-{m:int}.jpg", "aB{n}{m}"), Some("AB"))]
+    #[case(cell("{row}.jpg", "C{row}"), None)]
+    #[case(cell("{column}-{n:int}.jpg", "{column}{n}"), None)]
+    #[case(cell("{cell}.jpg", "{cell}"), None)]
+    #[case(cell("poster.jpg", "C2"), None)]
+    fn a_column_is_known_where_only_the_row_is_computed(
+        #[case] rule: Rule,
+        #[case] column: Option<&str>,
+    ) {
+        let rules = RuleSet::compile(&mapping(&[], vec![rule])).unwrap();
+        let told = rules.computed_columns().next();
+        let told = told.map(|(_, column)| column.to_string());
+        assert_eq!(told.as_deref(), column);
     }
 
     #[test]

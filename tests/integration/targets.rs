@@ -55,6 +55,7 @@ fn the_document_tells_of_merged_hidden_and_missing_cells_and_of_one_sheet_with_t
         base.sheet = "Base".into();
         plan.mappings = vec![
             Mapping::new("lobby", FOLDER, DOC)
+                .rule("wall-{n:int}.gif", "Z{n+1}")
                 .rule("poster.gif", "H7")
                 .rule("merged.gif", "C3")
                 .rule("first.gif", "B2")
@@ -68,6 +69,7 @@ fn the_document_tells_of_merged_hidden_and_missing_cells_and_of_one_sheet_with_t
         "lobby: the sheet \"Lobby\" is hidden; pictures go there all the same: show it among the document's tabs, or name another `sheet`",
         "lobby: rule 3: C3 lies inside the merged cells B2:C3 of sheet \"Lobby\", whose picture belongs to B2",
         "lobby: rule 1: B900 lies outside the grid",
+        "lobby: rule 5: sheet \"Lobby\" has no column Z",
         "add rows or columns to the sheet, or change the rule",
         "name that cell, or split the merged cells",
         "\"Base\" is a bitable, not a grid of cells",
@@ -163,6 +165,7 @@ fn protected_rows_columns_and_sheets_are_told_where_the_api_tells() {
                 .rule("free.gif", "B5")
                 // The documented answer names no cells.
                 .rule("cell.gif", "G7")
+                .rule("camera-{n:int}.gif", "E{n+1}")
                 .place(r#"{ files: "*.bmp", find_row: { column: A, equals: "{stem}", first_row: 5 }, column: D }"#)
                 .place(r#"{ files: "*.tiff", append: { column: F, first_row: 2 } }"#)
                 .place(r#"{ files: "*.heic", append: { column: F, first_row: 5 } }"#),
@@ -174,14 +177,15 @@ fn protected_rows_columns_and_sheets_are_told_where_the_api_tells() {
     for line in [
         "lobby: rule 1: protected in sheet \"Lobby\": columns D to E",
         "lobby: rule 2: protected in sheet \"Lobby\": rows 3 to 4",
-        "lobby: rule 6: protected in sheet \"Lobby\": columns D to E, rows 3 to 4",
-        "lobby: rule 7: protected in sheet \"Lobby\": columns D to E",
-        "lobby: rule 8: protected in sheet \"Lobby\": rows 3 to 4",
+        "lobby: rule 4: protected in sheet \"Lobby\": columns D to E, rows 3 to 4",
+        "lobby: rule 7: protected in sheet \"Lobby\": columns D to E, rows 3 to 4",
+        "lobby: rule 8: protected in sheet \"Lobby\": columns D to E",
+        "lobby: rule 9: protected in sheet \"Lobby\": rows 3 to 4",
         "all: the sheet \"All\" is protected",
     ] {
         assert!(told.contains(&format!("{line}{rest}")), "{line} in {told}");
     }
-    assert_eq!(told.matches("protected").count(), 6 + 6, "{told}");
+    assert_eq!(told.matches("protected").count(), 2 * 7, "{told}");
 }
 
 #[test]
