@@ -1,6 +1,6 @@
-//! A day without the API, in the time of the runtime: the whole daemon in this process, real files, a real
-//! store and real HTTP, but its clock is moved on by hand. One probe for the app, and at the end every
-//! cell holds its newest picture.
+//! What takes hours, in the time of the runtime: the whole daemon in this process, real files, a real store
+//! and real HTTP, but its clock is moved on by hand. A day without the API: one probe for the app, and at
+//! the end every cell holds its newest picture. A key that no row says: looks after growing waits.
 
 use std::fs;
 use std::path::Path;
