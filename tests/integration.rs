@@ -43,6 +43,7 @@ mod integration {
     mod targets;
     mod trees;
     mod unreached;
+    mod untold;
     mod upload;
     mod user_token;
     mod watchdog;

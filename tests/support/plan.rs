@@ -27,6 +27,8 @@ pub struct Plan {
     pub mappings: Vec<Mapping>,
     /// Before the subcommand.
     pub args: Vec<&'static str>,
+    /// The program with its arguments that the daemon is started by, if any.
+    pub through: Vec<&'static str>,
     /// Further variables of the daemon.
     pub env: Vec<(&'static str, String)>,
     /// Whether the sandbox is there from the start.
@@ -105,6 +107,7 @@ impl Default for Plan {
             watch: "settle: 150ms".into(),
             mappings: vec![Mapping::new("lobby", FOLDER, DOC)],
             args: vec!["-v"],
+            through: Vec::new(),
             env: Vec::new(),
             online: true,
         }

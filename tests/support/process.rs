@@ -79,7 +79,26 @@ impl Process {
         env: &[(&str, String)],
         notify: Option<&Path>,
     ) -> Self {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_pixcell"));
+        Self::start_through(&[], home, args, env, notify)
+    }
+
+    /// The same by a program that ends in calling what follows its own arguments, as `setpriv`.
+    pub fn start_through(
+        through: &[&str],
+        home: &Path,
+        args: &[&str],
+        env: &[(&str, String)],
+        notify: Option<&Path>,
+    ) -> Self {
+        let pixcell = env!("CARGO_BIN_EXE_pixcell");
+        let mut command = match through {
+            [] => Command::new(pixcell),
+            [first, rest @ ..] => {
+                let mut command = Command::new(first);
+                command.args(rest).arg(pixcell);
+                command
+            }
+        };
         command
             .args(args)
             .current_dir(home)

@@ -161,7 +161,14 @@ impl Rig {
         let socket = self.path(format!("notify-{}", self.sockets));
         let mut args = vec!["run", "--config", "pixcell.yaml"];
         args.extend(&self.plan.args);
-        Process::start(self.home.path(), &args, &self.plan.env, Some(&socket))
+        let plan = &self.plan;
+        Process::start_through(
+            &plan.through,
+            self.home.path(),
+            &args,
+            &plan.env,
+            Some(&socket),
+        )
     }
 
     pub fn daemon(&self) -> &Process {
