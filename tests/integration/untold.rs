@@ -259,6 +259,9 @@ fn a_file_that_may_not_be_read_is_told_and_written_once_it_may_be() {
     let Some(mut rig) = bound_by_modes() else {
         return;
     };
+    // No listing: the change of its mode is told.
+    rig.plan.watch = "settle: 150ms".into();
+    rig.write_config();
     rig.start();
     let theirs = rig.outside("theirs", &png(1));
     set_mode(&theirs, 0o000);
