@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::support::{FOLDER, Mapping, Rig, document, png};
+use crate::support::{FOLDER, Mapping, Rig, document, padded, png};
 
 #[test]
 fn a_folder_that_is_missing_at_the_start_is_waited_for() {
@@ -84,21 +84,23 @@ fn a_polled_folder_finds_what_its_times_do_not_tell() {
     });
     rig.start();
     assert_eq!(rig.status()["mappings"][0]["state"]["state"], "poll");
-    rig.drop_file("B2.png", &png(1));
-    rig.expect("B2", &png(1));
-    // Other content under the old time, by rename: only the inode and the change time differ.
-    let time = fs::metadata(rig.file("B2.png"))
+    let first = padded(1, 4000);
+    rig.drop_file("B2.jpg", &first);
+    rig.expect("B2", &first);
+    // Other content of that length under the old time, by rename: only the inode and the change time differ.
+    let second = padded(2, 4000);
+    let time = fs::metadata(rig.file("B2.jpg"))
         .unwrap()
         .modified()
         .unwrap();
-    let beside = rig.outside("beside.png", &png(2));
+    let beside = rig.outside("beside.jpg", &second);
     fs::File::options()
         .write(true)
         .open(&beside)
         .unwrap()
         .set_modified(time)
         .unwrap();
-    fs::rename(beside, rig.file("B2.png")).unwrap();
-    rig.expect("B2", &png(2));
+    fs::rename(beside, rig.file("B2.jpg")).unwrap();
+    rig.expect("B2", &second);
     rig.finish(2);
 }
