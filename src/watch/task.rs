@@ -357,7 +357,6 @@ impl Watched {
     /// Lists the folder, or what lies below it at a path. `None` when nobody listens any more.
     async fn list(&self, below: Option<RelPath>, tick: u64, pace: Pace) -> Option<Listing> {
         let (route, listings) = (Arc::clone(&self.route), self.listings.clone());
-        let runtime = tokio::runtime::Handle::current();
         let listing = self
             .patiently("listing it", move |beats| {
                 // A new path is most often a single file, which has had its own event.
@@ -376,7 +375,8 @@ impl Watched {
                     };
                     let heard = beats.elsewhere(|| {
                         if !rest.is_zero() {
-                            runtime.block_on(sleep(rest));
+                            // Not by the runtime's clock, which is gone when the daemon ends meanwhile.
+                            std::thread::park_timeout(rest);
                         }
                         let found = Finding::Found {
                             route: Arc::clone(&route),
