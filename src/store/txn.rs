@@ -176,6 +176,13 @@ pub fn slot_key(address: &SlotAddress) -> Result<Vec<u8>, Abort> {
         .map_err(|_| ConflictableTransactionError::Abort(("slots", Damage::Content)))
 }
 
+/// What the keys of a spreadsheet's slots begin with: it is the first field of an address, and says
+/// itself where it ends.
+pub fn slots_prefix(spreadsheet: &SpreadsheetRef) -> Vec<u8> {
+    // Writing to memory cannot fail; every key begins with nothing.
+    postcard::to_stdvec(spreadsheet).unwrap_or_default()
+}
+
 /// What the queue entries of a lane begin with.
 pub fn lane_prefix(lane: &SpreadsheetRef) -> Vec<u8> {
     [lane.to_string().as_bytes(), &[0]].concat()

@@ -178,9 +178,7 @@ pub async fn run(lane: Lane, stop: CancellationToken) -> Result<(), StoreError> 
     // A start is as good a moment as any to look for rows that were missing.
     let (named, now) = (lane.spreadsheet.clone(), Timestamp::now());
     let release = move |store: &Store| {
-        store.release(now, |address, _, parked| {
-            parked.until == Release::Row && address.spreadsheet == named
-        })
+        store.release_of(&named, now, |_, _, parked| parked.until == Release::Row)
     };
     lane.shared.store.call(release).await?;
     let mut compared = lane.compared.clone();
@@ -577,13 +575,14 @@ impl Worker {
             let released = move |store: &Store| {
                 let missing = std::cell::Cell::new(false);
                 let wanted = column.clone();
-                let released = store.release(Timestamp::now(), |address, _, parked| {
-                    let theirs = parked.until == Release::Row && address.spreadsheet == lane;
-                    let key = wanted.key_of(address).filter(|_| theirs);
-                    let found = key.is_some_and(|key| keys.has(key));
-                    missing.set(missing.get() || (key.is_some() && !found));
-                    found
-                })?;
+                let released =
+                    store.release_of(&lane, Timestamp::now(), |address, _, parked| {
+                        let theirs = parked.until == Release::Row;
+                        let key = wanted.key_of(address).filter(|_| theirs);
+                        let found = key.is_some_and(|key| keys.has(key));
+                        missing.set(missing.get() || (key.is_some() && !found));
+                        found
+                    })?;
                 Ok((column, missing.get(), released))
             };
             let (column, missing, released) = self.shared().store.call(released).await?;

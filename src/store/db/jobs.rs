@@ -272,8 +272,30 @@ impl Store {
         now: Timestamp,
         which: impl Fn(&SlotAddress, &Job, &Parked) -> bool,
     ) -> Result<usize> {
+        self.release_among(self.slots(), now, which)
+    }
+
+    /// The same in one spreadsheet; no other is read.
+    ///
+    /// # Errors
+    /// When sled fails or a record is damaged.
+    pub fn release_of(
+        &self,
+        spreadsheet: &SpreadsheetRef,
+        now: Timestamp,
+        which: impl Fn(&SlotAddress, &Job, &Parked) -> bool,
+    ) -> Result<usize> {
+        self.release_among(self.slots_of(spreadsheet), now, which)
+    }
+
+    fn release_among(
+        &self,
+        slots: impl Iterator<Item = Result<(SlotAddress, SlotRecord)>>,
+        now: Timestamp,
+        which: impl Fn(&SlotAddress, &Job, &Parked) -> bool,
+    ) -> Result<usize> {
         let mut released = 0;
-        for entry in self.slots() {
+        for entry in slots {
             let (address, slot) = entry?;
             let Some(job) = slot.job else { continue };
             let JobState::Parked(parked) = &job.state else {

@@ -1,11 +1,11 @@
 //! What the store tells: files, slots, history, counts. Changes nothing.
 
 use super::{Result, Store, Totals};
-use crate::config::MappingName;
+use crate::config::{MappingName, SpreadsheetRef};
 use crate::placement::SlotAddress;
 use crate::store::envelope::{self, Damage};
 use crate::store::record::{Event, FileKey, FileRecord, SlotRecord};
-use crate::store::txn::{file_key, parse_file_key, slot_key};
+use crate::store::txn::{file_key, parse_file_key, slot_key, slots_prefix};
 
 impl Store {
     /// What is known of a file.
@@ -61,7 +61,22 @@ impl Store {
 
     /// All slots.
     pub fn slots(&self) -> impl Iterator<Item = Result<(SlotAddress, SlotRecord)>> + '_ {
-        self.0.slots.iter().map(|entry| {
+        self.slots_in(self.0.slots.iter())
+    }
+
+    /// The slots of one spreadsheet. Reads no other.
+    pub fn slots_of(
+        &self,
+        spreadsheet: &SpreadsheetRef,
+    ) -> impl Iterator<Item = Result<(SlotAddress, SlotRecord)>> + '_ {
+        self.slots_in(self.0.slots.scan_prefix(slots_prefix(spreadsheet)))
+    }
+
+    fn slots_in(
+        &self,
+        found: sled::Iter,
+    ) -> impl Iterator<Item = Result<(SlotAddress, SlotRecord)>> + '_ {
+        found.map(|entry| {
             let (key, sealed) = entry.map_err(|source| self.failed(source))?;
             let damaged = |damage| self.damaged("slots", damage);
             let record = envelope::unseal(&key, &sealed).map_err(damaged)?;

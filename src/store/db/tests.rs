@@ -294,3 +294,23 @@ fn a_state_of_a_newer_schema_is_refused() {
     let refused = Store::open(&dir.path().join("db"), 0).unwrap_err();
     assert!(matches!(refused, StoreError::Newer { found, .. } if found == SCHEMA + 1));
 }
+
+#[test]
+fn the_slots_of_a_spreadsheet_are_its_own_and_all_of_them() {
+    let (_dir, store) = store();
+    let of = |named: &str, cell: &str| SlotAddress {
+        spreadsheet: SpreadsheetRef::Token(named.parse().unwrap()),
+        ..address(cell)
+    };
+    let (short, long) = ("Tok1", "Tok1a");
+    for (id, named, cell) in [(1, short, "A1"), (2, long, "A1"), (3, short, "B2")] {
+        offer(&store, &of(named, cell), &job(id, "x"));
+    }
+    for (named, cells) in [(short, vec!["A1", "B2"]), (long, vec!["A1"])] {
+        let found = store.slots_of(&of(named, "A1").spreadsheet);
+        let mut found: Vec<_> = found.map(|entry| entry.unwrap().0).collect();
+        found.sort();
+        let wanted: Vec<_> = cells.iter().map(|cell| of(named, cell)).collect();
+        assert_eq!(found, wanted);
+    }
+}
