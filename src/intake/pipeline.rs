@@ -304,9 +304,14 @@ impl Task {
 fn sift(
     store: &Store,
     route: &Arc<Route>,
-    files: Vec<Found>,
+    mut files: Vec<Found>,
     tick: u64,
 ) -> Result<Vec<Due>, StoreError> {
+    // In the store's order: neighbours are on one page, and few pages stay in memory.
+    files.sort_unstable_by(|one, other| {
+        let (one, other) = (one.path.as_path(), other.path.as_path());
+        one.as_os_str().cmp(other.as_os_str())
+    });
     let mut differ = Vec::new();
     for Found { path, fingerprint } in files {
         let key = FileKey {

@@ -207,9 +207,12 @@ impl Store {
         for entry in &self.0.slots {
             let (key, sealed) = entry.map_err(|source| self.failed(source))?;
             let damaged = |damage| self.damaged("slots", damage);
-            let (sequence, slot) = envelope::open(&key, &sealed).map_err(damaged)?;
-            let address = postcard::from_bytes(&key).map_err(|_| damaged(Damage::Content))?;
+            let (sequence, slot): (_, SlotRecord) = envelope::open(&key, &sealed).map_err(damaged)?;
             stamps = stamps.wrapping_add(stamp(&key, sequence));
+            if slot.job.is_none() {
+                continue;
+            }
+            let address = postcard::from_bytes(&key).map_err(|_| damaged(Damage::Content))?;
             if let (Some(place), Ok(key)) = (queue_key(&address, &slot), slot_key(&address)) {
                 wanted.insert(place, key);
             }
