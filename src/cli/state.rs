@@ -1,29 +1,24 @@
 //! Where a command's answer comes from: the running daemon, or a look at the store when none runs.
 
-use std::io::ErrorKind;
 use std::path::Path;
 
 use serde::de::DeserializeOwned;
 use tempfile::TempDir;
 
 use super::exit::{Exit, Failure};
-use crate::service::{Ask, DaemonError, ask};
+use crate::service::{Ask, AskError, DaemonError, ask};
 use crate::store::{self, Lock, LockError, Store};
 
 /// The daemon's answer; `None` when none runs.
 ///
 /// # Errors
-/// When one runs and does not answer.
+/// When one runs and does not answer, or this user may not ask.
 pub fn daemon<T: DeserializeOwned>(dir: &Path, question: &Ask) -> Result<Option<T>, Failure> {
     match ask(dir, question) {
         Ok(answer) => Ok(Some(answer)),
-        Err(error)
-            if matches!(
-                error.kind(),
-                ErrorKind::NotFound | ErrorKind::ConnectionRefused
-            ) =>
-        {
-            Ok(None)
+        Err(AskError::NotRunning) => Ok(None),
+        Err(error @ (AskError::NotAllowed(_) | AskError::OtherVersion { .. })) => {
+            Err(anyhow::Error::from(error).into())
         }
         Err(error) => Err(anyhow::Error::from(error)
             .context(format!(

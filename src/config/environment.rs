@@ -2,7 +2,7 @@
 //! nothing below asks the process itself and tests never change it.
 
 use std::env;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
@@ -15,6 +15,8 @@ use secrecy::SecretString;
 pub struct Environment {
     /// `$STATE_DIRECTORY`, which systemd sets; several folders are joined by `:`.
     pub state_directory: Option<OsString>,
+    /// `$RUNTIME_DIRECTORY`, which systemd sets as well.
+    pub runtime_directory: Option<OsString>,
     /// `$XDG_STATE_HOME`.
     pub xdg_state_home: Option<PathBuf>,
     /// `$HOME`.
@@ -39,6 +41,7 @@ impl Environment {
         let path = |name: &str| set(name).map(PathBuf::from);
         Ok(Self {
             state_directory: set("STATE_DIRECTORY"),
+            runtime_directory: set("RUNTIME_DIRECTORY"),
             xdg_state_home: path("XDG_STATE_HOME"),
             home: path("HOME"),
             app_secret: set("PIXCELL_APP_SECRET")
@@ -51,15 +54,23 @@ impl Environment {
 
     /// Where state goes when the configuration does not say.
     pub(super) fn default_state_dir(&self) -> Option<PathBuf> {
-        let given = self.state_directory.as_ref().and_then(|folders| {
-            let first = folders.as_bytes().split(|byte| *byte == b':').next()?;
-            (!first.is_empty()).then(|| PathBuf::from(OsString::from_vec(first.to_vec())))
-        });
+        let given = self.state_directory.as_deref().and_then(first);
         let home = || Some(self.home.as_ref()?.join(".local/state/pixcell"));
         given
             .or_else(|| Some(self.xdg_state_home.as_ref()?.join("pixcell")))
             .or_else(home)
     }
+
+    /// The folder for what lives as long as the daemon, when there is one.
+    pub(super) fn runtime_dir(&self) -> Option<PathBuf> {
+        self.runtime_directory.as_deref().and_then(first)
+    }
+}
+
+/// The first of several folders joined by `:`.
+fn first(folders: &OsStr) -> Option<PathBuf> {
+    let first = folders.as_bytes().split(|byte| *byte == b':').next()?;
+    (!first.is_empty()).then(|| PathBuf::from(OsString::from_vec(first.to_vec())))
 }
 
 #[cfg(test)]

@@ -10,7 +10,14 @@ pub(super) struct Keys {
 
 pub(super) const ROOT: Keys = Keys {
     section: "at the top of the file",
-    known: &["state_dir", "feishu", "watch", "status", "mappings"],
+    known: &[
+        "state_dir",
+        "feishu",
+        "watch",
+        "status",
+        "control",
+        "mappings",
+    ],
 };
 pub(super) const FEISHU: Keys = Keys {
     section: "under `feishu:`",
@@ -36,6 +43,10 @@ pub(super) const WATCH: Keys = Keys {
 pub(super) const STATUS: Keys = Keys {
     section: "under `status:`",
     known: &["listen", "token_file"],
+};
+pub(super) const CONTROL: Keys = Keys {
+    section: "under `control:`",
+    known: &["group"],
 };
 pub(super) const MAPPING: Keys = Keys {
     section: "in a mapping",
@@ -65,8 +76,8 @@ pub(super) const APPEND: Keys = Keys {
     known: &["column", "first_row"],
 };
 
-const ALL: [&Keys; 8] = [
-    &ROOT, &FEISHU, &WATCH, &STATUS, &MAPPING, &RULE, &FIND_ROW, &APPEND,
+const ALL: [&Keys; 9] = [
+    &ROOT, &FEISHU, &WATCH, &STATUS, &CONTROL, &MAPPING, &RULE, &FIND_ROW, &APPEND,
 ];
 
 /// What people write for a key of ours, beyond what spelling alone would find.

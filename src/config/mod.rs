@@ -32,8 +32,8 @@ pub use check::{RuleCheck, RuleComplaint};
 pub use environment::Environment;
 pub use keypath::{KeyPath, Segment};
 pub use model::{
-    Backend, Config, Feishu, Identity, ImageEncoding, Mapping, MappingName, Place, Rule, Status,
-    Watch,
+    Backend, Config, Control, Feishu, Identity, ImageEncoding, Mapping, MappingName, Place, Rule,
+    Status, Watch,
 };
 pub use problem::{ConfigError, Place as ProblemPlace, Problem};
 pub use resolve::{LEAST_POLL_INTERVAL, LEAST_RESCAN_EVERY, MOST_SETTLE, Parsed, parse};

@@ -21,6 +21,8 @@ use crate::a1::{Column, Row};
 pub struct Config {
     /// Where the store and the lock live. Absolute.
     pub state_dir: PathBuf,
+    /// The socket through which commands ask the daemon.
+    pub control: Control,
     /// The API and the app that calls it.
     pub feishu: Feishu,
     /// The status server.
@@ -156,6 +158,15 @@ pub enum Backend {
     Native,
     /// Regular listings.
     Poll,
+}
+
+/// The control socket.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Control {
+    /// The group that may use it beside the owner, by name or number; `None`: the owner alone.
+    pub group: Option<String>,
+    /// A folder that others may enter, which the socket lies in; `None`: in the state directory. Absolute.
+    pub runtime_dir: Option<PathBuf>,
 }
 
 /// The status server.

@@ -15,7 +15,7 @@ use self::mapping::Resolved;
 use super::check::RuleCheck;
 use super::environment::Environment;
 use super::keypath::KeyPath;
-use super::model::{Backend, Config, Mapping, Watch};
+use super::model::{Backend, Config, Control, Mapping, Watch};
 use super::problem::{ConfigError, Problem};
 use super::raw::{self, Node};
 use super::section::{Notes, Section, Value};
@@ -102,6 +102,7 @@ fn root<'a>(
     };
     let watch = watch(&top.section("watch", &keys::WATCH), defaults::WATCH);
     let status = status::resolve(&top.section("status", &keys::STATUS), env);
+    let control = control(&top.section("control", &keys::CONTROL), env);
     let mappings = mappings(&top, env, watch, check);
 
     distinct_names(notes, &mappings);
@@ -118,6 +119,7 @@ fn root<'a>(
         .collect();
     Some(Config {
         state_dir: state_dir?,
+        control: control?,
         feishu: feishu?,
         status: status?,
         mappings: whole?,
@@ -138,6 +140,16 @@ fn state_dir(top: &Section<'_>, env: &Environment) -> Option<PathBuf> {
     }
     // The variables may be relative, the state may not.
     default.map(|path| env.current_dir.join(path))
+}
+
+/// Whether this machine has the group is the daemon's concern: it may be made later.
+fn control(section: &Section<'_>, env: &Environment) -> Option<Control> {
+    let group = match section.get("group") {
+        Some(value) => Some(value.text()?),
+        None => None,
+    };
+    let runtime_dir = env.runtime_dir().map(|dir| env.current_dir.join(dir));
+    Some(Control { group, runtime_dir })
 }
 
 /// A `watch` block over the values that hold without it. What is wrong is noted, and the value

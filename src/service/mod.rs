@@ -14,7 +14,7 @@ mod supervisor;
 mod watchdog;
 mod web;
 
-pub use control::{Ask, ask, socket_path};
+pub use control::{Ask, AskError, ask};
 pub use daemon::{DaemonError, Ended, Mode, Outcome, Parts, Setup, run};
 pub use plan::{MappingPlan, Plan, PlanTotals, PlannedFile, Verdict, plan};
 pub use select::{HistoryLine, What, history, retry};

@@ -296,7 +296,7 @@ impl Run {
     }
 
     fn start_control(&mut self, config: &Config) {
-        match control::listen(&config.state_dir) {
+        match control::listen(config) {
             Ok(listener) => {
                 let answer = self.answering(config.feishu.image_encoding);
                 let stop = self.stop.clone();
@@ -310,7 +310,12 @@ impl Run {
             // The pictures matter more than the questions about them.
             Err(error) => warn!(
                 "no control socket in {}: {error}; `pixcell status` has no answer while this runs",
-                config.state_dir.display()
+                config
+                    .control
+                    .runtime_dir
+                    .as_ref()
+                    .unwrap_or(&config.state_dir)
+                    .display()
             ),
         }
     }

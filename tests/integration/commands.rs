@@ -1,6 +1,11 @@
 //! What a person asks for while the daemon runs and while it does not: the history, another try, another
 //! comparison.
 
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::net::{UnixListener, UnixStream};
+
 use pixcell::sandbox::{Endpoint, Fault};
 use rstest::rstest;
 use serde_json::Value;
@@ -183,4 +188,117 @@ fn a_wait_that_the_server_asked_for_is_no_shorter_when_a_person_asks() {
     let pause = calls[1].started_ms - calls[0].ended_ms.unwrap();
     assert!(pause >= 2_000, "{pause} ms");
     rig.finish(2);
+}
+
+/// The control socket and what its path in the state directory is.
+fn socket(rig: &Rig, path: &str) -> (u32, u32) {
+    let meta = fs::metadata(rig.path(path)).unwrap();
+    (meta.mode() & 0o777, meta.gid())
+}
+
+#[test]
+fn a_group_may_ask_when_it_is_named_and_the_socket_lies_where_it_can_go() {
+    let mut rig = Rig::with(|plan| plan.env.push(("RUNTIME_DIRECTORY", "runtime".into())));
+    fs::create_dir(rig.path("runtime")).unwrap();
+    let ours = fs::metadata(rig.path("runtime")).unwrap().gid();
+    rig.start();
+    assert_eq!(
+        socket(&rig, "runtime/control.sock").0,
+        0o600,
+        "no group is named"
+    );
+    rig.plan
+        .top
+        .push(format!("control: {{ group: \"{ours}\" }}"));
+    rig.write_config();
+    rig.daemon().signal(Signal::HUP);
+    rig.daemon_mut().wait_told("RELOADING=1");
+    rig.daemon_mut().wait_told("READY=1");
+    assert_eq!(socket(&rig, "runtime/control.sock"), (0o660, ours));
+    // Whoever knows the state directory alone finds it as well.
+    assert!(rig.path("state/control.sock").is_symlink());
+    assert_eq!(rig.status()["running"]["pid"], rig.daemon().pid());
+    rig.kill();
+    // What a kill has left behind is taken for no daemon, and replaced.
+    assert!(rig.status()["running"].is_null());
+    rig.plan.env.clear();
+    rig.start();
+    assert!(!rig.path("state/control.sock").is_symlink());
+    assert_eq!(rig.status()["running"]["pid"], rig.daemon().pid());
+    rig.finish(0);
+}
+
+#[rstest]
+#[case::that_is_not_there(
+    "no-such-group",
+    true,
+    "this machine has no group \"no-such-group\"; make it (`groupadd"
+)]
+#[case::that_cannot_go_there("0", false, "set $RUNTIME_DIRECTORY")]
+fn a_group_that_cannot_be_let_in_is_told_and_the_owner_may_ask_all_the_same(
+    #[case] group: &str,
+    #[case] runtime: bool,
+    #[case] says: &str,
+) {
+    let mut rig = Rig::with(|plan| {
+        plan.top.push(format!("control: {{ group: \"{group}\" }}"));
+        if runtime {
+            plan.env.push(("RUNTIME_DIRECTORY", "runtime".into()));
+        }
+    });
+    fs::create_dir(rig.path("runtime")).unwrap();
+    rig.start();
+    rig.warned(&["control.group: ", says, "its owner's alone"]);
+    assert_eq!(socket(&rig, "state/control.sock").0, 0o600);
+    assert_eq!(rig.status()["running"]["pid"], rig.daemon().pid());
+    rig.finish(0);
+}
+
+#[test]
+fn a_daemon_of_another_version_is_named_as_one() {
+    let mut rig = Rig::new();
+    fs::create_dir(rig.path("state")).unwrap();
+    let newer = UnixListener::bind(rig.path("state/control.sock")).unwrap();
+    let daemon = std::thread::spawn(move || {
+        let (mut stream, _) = newer.accept().unwrap();
+        let mut asked = String::new();
+        BufReader::new(&stream).read_line(&mut asked).unwrap();
+        stream
+            .write_all(br#"{"protocol":99,"version":"99.1.0 (new)","told":[1]}"#)
+            .unwrap();
+        asked
+    });
+    let status = rig
+        .pixcell(&["status", "--config", "pixcell.yaml"])
+        .with_code(1);
+    for part in [
+        "another version",
+        "it is 99.1.0 (new)",
+        "systemctl restart pixcell",
+    ] {
+        assert!(status.stderr.contains(part), "{status}");
+    }
+    let asked: Value = serde_json::from_str(&daemon.join().unwrap()).unwrap();
+    assert_eq!(
+        (&asked["protocol"], &asked["ask"]),
+        (&1.into(), &"status".into())
+    );
+    assert!(asked["version"].is_string());
+}
+
+#[rstest]
+#[case::newer(r#"{"protocol":99,"version":"99.1.0","ask":"status"}"#)]
+#[case::without_a_version(r#"{"ask":"status"}"#)]
+#[case::no_question("status")]
+fn a_command_of_another_version_is_told_which_the_daemon_is(#[case] question: &str) {
+    let mut rig = Rig::started();
+    let mut stream = UnixStream::connect(rig.path("state/control.sock")).unwrap();
+    writeln!(stream, "{question}").unwrap();
+    let answer: Value = serde_json::from_reader(stream).unwrap();
+    assert_eq!(answer["protocol"], 1);
+    assert!(
+        answer["version"].is_string() && answer["answer"].is_null(),
+        "{answer}"
+    );
+    rig.finish(0);
 }

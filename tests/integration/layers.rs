@@ -33,7 +33,7 @@ const ROOMS: [&str; 15] = [
 const SANDBOX: [&str; 4] = ["sandbox", "image", "a1", "blocking"];
 
 /// Crates and the rooms that may name them.
-const CRATES: [(&str, &[&str]); 21] = [
+const CRATES: [(&str, &[&str]); 22] = [
     ("notify", &["watch"]),
     ("walkdir", &["watch"]),
     ("sled", &["store"]),
@@ -44,6 +44,7 @@ const CRATES: [(&str, &[&str]); 21] = [
     ("serde_yaml", &["config"]),
     ("signal_hook", &["service"]),
     ("sd_notify", &["service"]),
+    ("nix", &["service"]),
     // Two servers that share nothing: the stand-in, and the daemon's own status.
     ("axum", &["sandbox", "service"]),
     ("hyper", &["sandbox", "service"]),
