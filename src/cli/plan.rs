@@ -1,6 +1,7 @@
 //! `pixcell plan`: what a pass would send and why, from the running daemon, or from the store when none
 //! runs. Makes no call and changes nothing.
 
+use std::collections::BTreeSet;
 use std::io::{self, Write};
 
 use bytesize::ByteSize;
@@ -8,8 +9,9 @@ use unicode_width::UnicodeWidthStr;
 
 use super::args::{Common, Plan as Args};
 use super::exit::{Exit, Failure};
+use super::run::block_on;
 use super::{load, output, state};
-use crate::service::{Ask, DaemonError, MappingPlan, Plan, PlannedFile, Verdict, plan};
+use crate::service::{Ask, DaemonError, MappingPlan, Plan, PlannedFile, Silent, Verdict, plan};
 
 /// In the order in which they are counted.
 const VERDICTS: [(Verdict, &str); 7] = [
@@ -33,11 +35,12 @@ pub fn run(common: &Common, args: &Args) -> Result<Exit, Failure> {
     let (dir, encoding) = (&setup.config.state_dir, setup.config.feishu.image_encoding);
     let planned: Plan = if let Some(planned) = state::daemon(dir, &Ask::Plan)? {
         planned
-    } else if dir.exists() {
-        let (store, _copy) = state::look(dir)?;
-        plan(Some(&store), &setup.routes, encoding).map_err(DaemonError::from)?
     } else {
-        plan(None, &setup.routes, encoding).map_err(DaemonError::from)?
+        let looked = dir.exists().then(|| state::look(dir)).transpose()?;
+        let (store, _copy) = looked.unzip();
+        let (stuck, silent) = (BTreeSet::new(), Silent::default());
+        let planning = plan(store, &setup.routes, encoding, &stuck, &silent);
+        block_on(planning)?.map_err(DaemonError::from)?
     };
     let mut out = io::stdout().lock();
     if args.json {

@@ -1,13 +1,20 @@
 //! What a pass over everything would send, and why, without a call and without a change: the listing,
-//! the look and the decision are those of the daemon, on copies of the slots' records. Blocks.
+//! the look and the decision are those of the daemon, on copies of the slots' records.
+//!
+//! It runs on a thread that a dead file system can hold for ever. Such a thread is left behind, with nothing
+//! that anybody else waits for, and the folder counts as one that does not answer.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError, TryLockError};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use tokio::time::{Instant, sleep};
+
 use crate::a1::Column;
-use crate::config::{ImageEncoding, SheetRef, SpreadsheetRef};
+use crate::blocking::off_runtime;
+use crate::config::{ImageEncoding, MappingName, SheetRef, SpreadsheetRef};
 use crate::feishu::encoded_length;
 use crate::image::{ContentHash, Format};
 use crate::intake::{Looked, Offer, Rest, decide, look};
@@ -17,6 +24,12 @@ use crate::store::{
     Verdict as Refusal,
 };
 use crate::watch::{Found, survey};
+
+/// A file or a batch of a listing that takes longer hangs: longer than the largest picture takes over a poor
+/// line, and no longer than a person waits.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Between two looks at it.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// What a pass would do with every file.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -42,6 +55,21 @@ pub struct MappingPlan {
     pub unlisted: Option<String>,
     /// In the order of their paths.
     pub files: Vec<PlannedFile>,
+}
+
+impl MappingPlan {
+    /// Without files.
+    fn of(route: &Route) -> Self {
+        let mapping = &route.mapping;
+        Self {
+            name: mapping.name.to_string(),
+            folder: mapping.folder.display().to_string(),
+            spreadsheet: mapping.spreadsheet.to_string(),
+            sheet: mapping.sheet.to_string(),
+            unlisted: None,
+            files: Vec::new(),
+        }
+    }
 }
 
 /// One file, or one folder that is ignored with all that lies in it.
@@ -107,23 +135,159 @@ impl PlanTotals {
     }
 }
 
-/// Plans a pass. `store` is what is known; `None`: nothing is.
+/// Plans a pass. `store` is what is known; `None`: nothing is. Not asked are folders that are `stuck`, and those
+/// that an earlier plan hangs in.
 ///
 /// # Errors
 /// When the store fails.
-pub fn plan(
-    store: Option<&Store>,
+pub async fn plan(
+    store: Option<Store>,
     routes: &Routes,
     encoding: ImageEncoding,
+    stuck: &BTreeSet<MappingName>,
+    silent: &Silent,
+) -> Result<Plan, StoreError> {
+    loop {
+        let desk = Arc::new(Desk {
+            store: Mutex::new(store.clone()),
+            place: Mutex::default(),
+        });
+        let _back = Back(&desk);
+        let left_out = silent.with(|names| names.union(stuck).cloned().collect());
+        let (ours, routes, silent_too) = (Arc::clone(&desk), routes.clone(), silent.clone());
+        let work = off_runtime(move || {
+            let planned = survey_all(&ours, &routes, encoding, &left_out);
+            // It answers again.
+            if let Some(name) = ours.now().left {
+                silent_too.with(|names| names.remove(&name));
+            }
+            planned
+        });
+        tokio::select! {
+            planned = work => return planned,
+            name = desk.hangs() => silent.with(|names| {
+                names.insert(name);
+            }),
+        }
+    }
+}
+
+/// Folders that threads of plans hang in, by the names of their mappings.
+#[derive(Debug, Clone, Default)]
+pub struct Silent(Arc<Mutex<BTreeSet<MappingName>>>);
+
+impl Silent {
+    fn with<T>(&self, work: impl FnOnce(&mut BTreeSet<MappingName>) -> T) -> T {
+        work(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// What a plan's thread works with and where it is, seen from outside.
+struct Desk {
+    /// Lent: a thread that hangs must not keep the store from being closed.
+    store: Mutex<Option<Store>>,
+    place: Mutex<Place>,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Place {
+    /// The folder that is asked; `None` when none is.
+    folder: Option<MappingName>,
+    steps: u64,
+    /// The folder that the thread was left behind in.
+    left: Option<MappingName>,
+}
+
+impl Desk {
+    /// `None` when nothing is known, or nobody waits any longer.
+    fn known<T>(
+        &self,
+        ask: impl FnOnce(&Store) -> Result<T, StoreError>,
+    ) -> Result<Option<T>, StoreError> {
+        let store = self.store.lock().unwrap_or_else(PoisonError::into_inner);
+        store.as_ref().map(ask).transpose()
+    }
+
+    fn at<T>(&self, change: impl FnOnce(&mut Place) -> T) -> T {
+        change(&mut self.place.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn now(&self) -> Place {
+        self.at(|place| place.clone())
+    }
+
+    fn step(&self) {
+        self.at(|place| place.steps += 1);
+    }
+
+    /// Takes the store back; `false` when it is in use just now, which is no folder's fault.
+    fn take_back(&self) -> bool {
+        match self.store.try_lock() {
+            Ok(mut store) => *store = None,
+            Err(TryLockError::Poisoned(store)) => *store.into_inner() = None,
+            Err(TryLockError::WouldBlock) => return false,
+        }
+        true
+    }
+
+    /// Waits until a folder hangs, and leaves the thread behind in it.
+    async fn hangs(&self) -> MappingName {
+        let (mut before, mut still) = (0, Instant::now());
+        loop {
+            sleep(LOOK).await;
+            let Place { folder, steps, .. } = self.now();
+            if steps != before || folder.is_none() {
+                (before, still) = (steps, Instant::now());
+            }
+            if still.elapsed() >= PATIENCE
+                && let Some(name) = folder
+                && self.take_back()
+            {
+                self.at(|place| place.left = Some(name.clone()));
+                return name;
+            }
+        }
+    }
+}
+
+/// Takes the store back when the plan is over, or nobody waits for it any longer.
+struct Back<'a>(&'a Desk);
+
+impl Drop for Back<'_> {
+    fn drop(&mut self) {
+        self.0.take_back();
+    }
+}
+
+fn survey_all(
+    desk: &Desk,
+    routes: &Routes,
+    encoding: ImageEncoding,
+    left_out: &BTreeSet<MappingName>,
 ) -> Result<Plan, StoreError> {
     let mut planning = Planning {
-        store,
+        desk,
         now: Timestamp::now(),
         slots: BTreeMap::new(),
     };
     let mut mappings = Vec::new();
     for route in routes.iter() {
+        let name = &route.mapping.name;
+        if left_out.contains(name) {
+            let mut plan = MappingPlan::of(route);
+            plan.unlisted = Some(format!(
+                "{} does not answer; bring its server back, or unmount it",
+                plan.folder
+            ));
+            mappings.push((plan, Vec::new()));
+            continue;
+        }
+        desk.at(|place| {
+            place.folder = Some(name.clone());
+            place.steps += 1;
+        });
         mappings.push(planning.survey(route)?);
+        desk.at(|place| place.folder = None);
     }
     let mut reads = Reads::default();
     let mut totals = PlanTotals::default();
@@ -157,7 +321,7 @@ pub fn plan(
 
 /// What is learnt while files are gone through.
 struct Planning<'a> {
-    store: Option<&'a Store>,
+    desk: &'a Desk,
     now: Timestamp,
     /// Slots as a pass would leave them before it sends.
     slots: BTreeMap<SlotAddress, SlotRecord>,
@@ -175,14 +339,7 @@ impl Planning<'_> {
     fn survey(&mut self, route: &Route) -> Result<(MappingPlan, Vec<Judged>), StoreError> {
         let mapping = &route.mapping;
         let (mut listed, mut files) = (Vec::new(), Vec::new());
-        let mut plan = MappingPlan {
-            name: mapping.name.to_string(),
-            folder: mapping.folder.display().to_string(),
-            spreadsheet: mapping.spreadsheet.to_string(),
-            sheet: mapping.sheet.to_string(),
-            unlisted: None,
-            files: Vec::new(),
-        };
+        let mut plan = MappingPlan::of(route);
         if let Err(error) = std::fs::read_dir(&mapping.folder) {
             plan.unlisted = Some(error.to_string());
             return Ok((plan, files));
@@ -192,6 +349,7 @@ impl Planning<'_> {
             None,
             |batch| {
                 listed.extend(batch);
+                self.desk.step();
                 true
             },
             |folder, pattern| {
@@ -209,6 +367,7 @@ impl Planning<'_> {
         plan.unlisted = listing.and_then(|listing| listing.unseen);
         for found in listed {
             files.push(self.look(route, found)?);
+            self.desk.step();
         }
         Ok((plan, files))
     }
@@ -252,10 +411,7 @@ impl Planning<'_> {
                 slot
             }
         };
-        let known = self
-            .store
-            .map(|store| store.file(&judged.key))
-            .transpose()?;
+        let known = self.desk.known(|store| store.file(&judged.key))?;
         let known = known.flatten().filter(|known| {
             known.fingerprint == fingerprint && known.slot.as_ref() == Some(&address)
         });
@@ -352,7 +508,7 @@ impl Planning<'_> {
 
     fn slot(&mut self, address: &SlotAddress) -> Result<&mut SlotRecord, StoreError> {
         if !self.slots.contains_key(address) {
-            let known = self.store.map(|store| store.slot(address)).transpose()?;
+            let known = self.desk.known(|store| store.slot(address))?;
             self.slots
                 .insert(address.clone(), known.unwrap_or_default());
         }

@@ -18,7 +18,7 @@ use tracing::{error, info, warn};
 
 use super::control::{self, Ask};
 use super::daemon::{DaemonError, Ended, Lasting, Mode, Next, Parts, Setup};
-use super::plan::plan;
+use super::plan::{Silent, plan};
 use super::ready;
 use super::select::{history, retry};
 use super::signals::Intent;
@@ -254,10 +254,11 @@ impl Run {
     ) -> impl Fn(Ask) -> Pin<Box<dyn Future<Output = Option<Value>> + Send>> + Send + Sync + 'static
     {
         let (asking, store, live) = (self.asking(), self.store.clone(), Arc::clone(&self.live));
-        let (rescan, routes) = (self.rescan.clone(), self.routes.clone());
+        let (rescan, routes, silent) =
+            (self.rescan.clone(), self.routes.clone(), Silent::default());
         move |ask| {
             let (asked, store, live) = (asking(), store.clone(), Arc::clone(&live));
-            let (rescan, routes) = (rescan.clone(), routes.clone());
+            let (rescan, routes, silent) = (rescan.clone(), routes.clone(), silent.clone());
             Box::pin(async move {
                 let told = match ask {
                     Ask::Status => return serde_json::to_value(asked.await?).ok(),
@@ -282,9 +283,8 @@ impl Run {
                         Ok(Some(Value::from(rescan.len())))
                     }
                     Ask::Plan => {
-                        let plan = move |store: &Store| plan(Some(store), &routes, encoding);
-                        store
-                            .call(plan)
+                        let stuck = live.stuck();
+                        plan(Some(store), &routes, encoding, &stuck, &silent)
                             .await
                             .map(|plan| serde_json::to_value(plan).ok())
                     }
@@ -589,6 +589,15 @@ impl Live {
         for gate in lanes.chain([&self.gate]) {
             gate.change(|gate| gate.try_now(Instant::now()));
         }
+    }
+
+    /// Mappings whose folders hang.
+    fn stuck(&self) -> BTreeSet<MappingName> {
+        let hangs = |state: &watch::Receiver<FolderState>| {
+            matches!(*state.borrow(), FolderState::Stuck { .. })
+        };
+        let folders = self.folders.iter().filter(|(_, state)| hangs(state));
+        folders.map(|(name, _)| name.clone()).collect()
     }
 
     fn fill(&self, snapshot: &mut Snapshot) {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::support::{DOC, FOLDER, Mapping, Rig, document, pause, png};
+use crate::support::{DOC, FOLDER, LIMIT, Mapping, Rig, document, pause, png};
 
 /// What the status says of the first mapping's folder.
 fn folder(status: &serde_json::Value) -> &serde_json::Value {
@@ -261,6 +261,20 @@ impl Drop for Dead {
     }
 }
 
+/// Asks for a plan, which names the two folders that hang and has the files of the other.
+#[track_caller]
+fn planned_without_the_dead(rig: &mut Rig) {
+    let plan = rig.command(&["plan", "--json", "--config", "pixcell.yaml"]);
+    let plan = plan.end_within(4 * LIMIT).with_code(0);
+    let mappings = plan.json()["mappings"].clone();
+    assert_eq!(mappings[0]["files"][0]["file"], "B1.png", "{mappings:#}");
+    assert!(mappings[0]["unlisted"].is_null(), "{mappings:#}");
+    for dead in [&mappings[1], &mappings[2]] {
+        let why = dead["unlisted"].as_str().unwrap();
+        assert!(why.contains("does not answer"), "{mappings:#}");
+    }
+}
+
 /// `cargo test --test integration trees:: -- --ignored`
 #[test]
 #[ignore = "needs root and /dev/fuse to mount a file system that hangs"]
@@ -274,9 +288,11 @@ fn a_folder_that_hangs_stops_no_other_and_is_taken_up_when_it_answers() {
     });
     fs::create_dir(rig.path("dead")).unwrap();
     let dead = Dead::mount(rig.path("dead"));
+    rig.drop_file("B1.png", &png(1));
+    // Without a daemon it waits for half a minute for each such folder.
+    planned_without_the_dead(&mut rig);
     rig.start();
     rig.warned(&["/dead does not answer"]);
-    rig.drop_file("B1.png", &png(1));
     rig.expect("B1", &png(1));
     let status = rig.status();
     assert_eq!(status["mappings"][1]["state"]["state"], "stuck", "{status}");
@@ -289,6 +305,9 @@ fn a_folder_that_hangs_stops_no_other_and_is_taken_up_when_it_answers() {
         .unwrap()
         .count();
     assert!(later <= threads + 2, "{threads} threads became {later}");
+    let asked = Instant::now();
+    planned_without_the_dead(&mut rig);
+    assert!(asked.elapsed() < Duration::from_secs(20));
     drop(dead);
     fs::write(rig.path("dead/B2.png"), png(2)).unwrap();
     rig.expect_in("DocDead", "B2", &png(2));
