@@ -207,7 +207,8 @@ impl Store {
         for entry in &self.0.slots {
             let (key, sealed) = entry.map_err(|source| self.failed(source))?;
             let damaged = |damage| self.damaged("slots", damage);
-            let (sequence, slot): (_, SlotRecord) = envelope::open(&key, &sealed).map_err(damaged)?;
+            let (sequence, slot): (_, SlotRecord) =
+                envelope::open(&key, &sealed).map_err(damaged)?;
             stamps = stamps.wrapping_add(stamp(&key, sequence));
             if slot.job.is_none() {
                 continue;
