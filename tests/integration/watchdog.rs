@@ -1,29 +1,31 @@
 //! systemd's watchdog: it is told that all is well while everything moves or waits for something outside,
-//! and no longer once the daemon hangs.
+//! and no longer once the daemon hangs. And what needs no systemd: a task that panics is started anew.
 
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use pixcell::sandbox::{Endpoint, Fault};
 
-use crate::support::{DOC, Mapping, Rig, document, png};
+use crate::support::{DOC, LIMIT, Mapping, Rig, document, pause, png};
 
 const ALIVE: &str = "WATCHDOG=1";
 /// Of systemd's, in microseconds: one ping every 100 ms, and no step is overdue before 5 s.
 const PERIOD: &str = "400000";
 
-/// A library that makes a daemon's disk hang while the file `hang` of its rig exists.
-fn hanging_disk() -> PathBuf {
-    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/hang.c");
+/// A library to be preloaded: `hang` makes a daemon's disk hang while the file `$HANG` exists, `threads`
+/// refuses a thread.
+fn library(name: &str) -> PathBuf {
+    let source = format!("{}/tests/fixtures/{name}.c", env!("CARGO_MANIFEST_DIR"));
     let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
     // Several test processes may do this at once.
-    let made = folder.join(format!("hang-{}.so", std::process::id()));
-    let library = folder.join("hang.so");
+    let made = folder.join(format!("{name}-{}.so", std::process::id()));
+    let library = folder.join(format!("{name}.so"));
     let compiled = Command::new("cc")
         .args(["-shared", "-fPIC", "-o"])
         .args([made.as_os_str(), source.as_ref()])
+        .arg("-ldl")
         .status();
     assert!(compiled.expect("a C compiler").success());
     fs::rename(made, &library).unwrap();
@@ -36,7 +38,7 @@ fn pings_end_when_the_disk_hangs_and_come_again_when_it_goes_on() {
     let hang = rig.path("hang");
     rig.plan.env = vec![
         ("WATCHDOG_USEC", PERIOD.into()),
-        ("LD_PRELOAD", hanging_disk().display().to_string()),
+        ("LD_PRELOAD", library("hang").display().to_string()),
         ("HANG", hang.display().to_string()),
     ];
     rig.start();
@@ -85,4 +87,33 @@ fn a_slow_call_a_closed_gate_and_a_missing_folder_are_no_reason_to_end_it() {
     rig.expect("B2", &png(2));
     rig.stop();
     assert_eq!(rig.calls(Endpoint::ValuesImage), 2);
+}
+
+#[test]
+fn a_task_that_panics_is_started_anew_and_no_picture_is_lost() {
+    let mut rig = Rig::new();
+    rig.plan.panics = true;
+    rig.plan.env = vec![
+        ("LD_PRELOAD", library("threads").display().to_string()),
+        ("REFUSE", rig.path("refuse").display().to_string()),
+    ];
+    rig.start();
+    // Many at once, until one makes the daemon ask for a thread: the task that asks panics.
+    let (refuse, end, mut number) = (rig.path("refuse"), Instant::now() + LIMIT, 0);
+    fs::write(&refuse, "").unwrap();
+    while refuse.exists() {
+        assert!(Instant::now() < end, "no thread was asked for");
+        for row in 2..20 {
+            number += 1;
+            rig.drop_file(format!("B{row}.png"), &png(number));
+        }
+        pause();
+    }
+    rig.warned(&[" panicked: "]);
+    rig.warned(&["all tasks start anew in"]);
+    for (nth, row) in (2..20).rev().enumerate() {
+        let last = png(number - u32::try_from(nth).unwrap());
+        rig.expect(&format!("B{row}"), &last);
+    }
+    rig.stop();
 }

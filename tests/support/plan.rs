@@ -31,6 +31,8 @@ pub struct Plan {
     pub through: Vec<&'static str>,
     /// Further variables of the daemon.
     pub env: Vec<(&'static str, String)>,
+    /// Whether a task is made to panic.
+    pub panics: bool,
     /// Whether the sandbox is there from the start.
     pub online: bool,
 }
@@ -109,6 +111,7 @@ impl Default for Plan {
             args: vec!["-v"],
             through: Vec::new(),
             env: Vec::new(),
+            panics: false,
             online: true,
         }
     }
