@@ -15,10 +15,11 @@ mod home;
 mod lock;
 mod record;
 mod recover;
+mod through;
 mod txn;
 
 pub use calls::{CallsFile, Count, Month};
-pub use db::{Reconfigured, RowColumn, Store, Totals, Waiting};
+pub use db::{Reconfigured, RowColumn, Store, Totals, Unsettled, Waiting};
 pub use error::StoreError;
 pub use home::prepare;
 pub use lock::{Held, Lock, LockError};
