@@ -804,10 +804,10 @@ impl Worker {
                 clock
             }
             Reaction::PauseApp(wait) => {
+                let (gate, pause) = (&self.shared().gate, Pause { wait, asked });
+                gate.change(|gate| gate.pause(&reason, pause, now, clock));
+                // Only now: nobody gets through while it is told.
                 warn!(%mapping, file = %path, %slot, code, logid, "{reason}; all calls wait for {wait:.1?}");
-                let wait = Pause { wait, asked };
-                let gate = &self.shared().gate;
-                gate.change(|gate| gate.pause(&reason, wait, now, clock));
                 clock
             }
             Reaction::PauseLane(_) | Reaction::BackOff => {
