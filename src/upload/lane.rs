@@ -708,7 +708,7 @@ impl Worker {
             let FileKey { mapping, path } = &job.source;
             info!(%mapping, file = %path, slot = %address.slot, cell = %target,
                 revision = revision.map(tracing::field::display), hash = %job.hash,
-                bytes = job.fingerprint.size, took = ?took, "written");
+                bytes = job.fingerprint.size, took = %format_args!("{took:.1?}"), "written");
             // Nobody listening is fine.
             let _ = shared.events.send(LaneEvent::Written {
                 bytes: job.fingerprint.size,
