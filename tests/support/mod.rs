@@ -27,7 +27,7 @@ pub use rustix::process::Signal;
 pub use source::code;
 
 /// How long anything is waited for: generous, as the machine may be busy; reached only on failure.
-pub const LIMIT: Duration = Duration::from_secs(30);
+pub const LIMIT: Duration = Duration::from_mins(1);
 
 /// Between two looks at something that cannot be waited for.
 pub fn pause() {
