@@ -127,6 +127,7 @@ async fn exchange(
     };
     // Asked in any case: both count what they see.
     let (pace, flight) = (call.pace(), call.take_flight().await);
+    let overlaps = matches!(flight, Err(Refusal::Overlap(_)));
     let framed = if endpoint.has_body() {
         framing(endpoint, headers)
     } else {
@@ -139,13 +140,19 @@ async fn exchange(
         .and_then(|()| authorize(shared, endpoint, headers))
         .and(framed);
     if let Err(refusal) = head {
-        if unread {
-            return closing(Answer::refused(&refusal, endpoint, false), body);
+        let end = if unread {
+            closing(Answer::refused(&refusal, endpoint, false), body)
+        } else {
+            match read(call, body, 0, None, None).await {
+                Ok(()) => refused(&refusal),
+                Err(end) => return end,
+            }
+        };
+        // Not before: what its caller broke off is no violation.
+        if overlaps {
+            call.count_overlap();
         }
-        if let Err(end) = read(call, body, 0, None, None).await {
-            return end;
-        }
-        return refused(&refusal);
+        return end;
     }
 
     // A fault is left for a call that is not refused anyway, so that each counts.

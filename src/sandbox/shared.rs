@@ -183,7 +183,8 @@ impl OpenCall {
     /// Makes this the write call in flight for its spreadsheet.
     ///
     /// # Errors
-    /// [`Refusal::Overlap`], counted as a violation, when there is one already.
+    /// [`Refusal::Overlap`] when there is one already: a violation once this call is whole, for what its
+    /// caller broke off writes nothing.
     pub async fn take_flight(&self) -> Result<(), Refusal> {
         let Some(spreadsheet) = self.spreadsheet.clone().filter(|_| self.endpoint.writes()) else {
             return Ok(());
@@ -202,10 +203,14 @@ impl OpenCall {
                 ended.any(|call| call.id == holder && call.outcome == Some(Outcome::Abandoned))
             });
             if !gone {
-                self.shared.change(|inner| inner.state.overlaps += 1);
                 return Err(Refusal::Overlap(spreadsheet));
             }
         }
+    }
+
+    /// Counts a call as made while another was in flight for its spreadsheet.
+    pub fn count_overlap(&self) {
+        self.shared.change(|inner| inner.state.overlaps += 1);
     }
 
     /// Counts the call in the rate windows. Token calls are not paced.
