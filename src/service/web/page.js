@@ -82,6 +82,9 @@ function showCounts(view) {
   }));
 }
 
+// The one of two closed gates that opens last: a document's is tried no earlier than the app's.
+const last = (one, other) => !one || (other && other.until > one.until) ? other : one;
+
 function gate(title, closed) {
   return make("div", closed.passing ? "gate passing" : "gate",
     make("strong", "", title), make("p", "", closed.reason),
@@ -107,7 +110,7 @@ function showGates(view) {
   for (const lane of view.status.lanes) {
     const names = Object.keys(view.feeds).filter((name) => view.feeds[name] === lane.spreadsheet);
     const title = say(words.laneGate, `${names.join(", ")} (${lane.spreadsheet})`);
-    if (lane.gate) gates.push(gate(title, lane.gate));
+    if (lane.gate) gates.push(gate(title, { ...lane.gate, until: last(lane.gate, view.status.gate).until }));
     else if (lane.state.state === "sending") gates.push(make("p", "note sending", say(words.sending, `${lane.state.file} → ${lane.state.slot}`)));
   }
   byId("gates").replaceChildren(...gates);
@@ -220,7 +223,7 @@ function showLists(view) {
     list(words.refusedTitle, refused, sum("rejected") + sum("held") - refused.length, (file) =>
       make("li", "", where(file), make("p", "", file.reason), make("p", "quiet", words[file.verdict], " · ", say(words.since, when(file.since).textContent)))),
     list(words.waitingTitle, view.waiting, view.more_waiting, (job) => {
-      const closed = view.status.gate ?? laneOf(view, job.mapping)?.gate;
+      const closed = last(view.status.gate, laneOf(view, job.mapping)?.gate);
       const turn = closed ? countdown(closed.until, words.nextTry, words.tryNow) : countdown(job.due, words.due, words.turn);
       return make("li", "", where(job), make("p", "quiet", job.due === null ? words.looked : turn, " · ",
         job.attempts ? `${count(words.attempts, job.attempts)} · ` : "", say(words.since, when(job.since).textContent)));
