@@ -15,7 +15,7 @@ use reqwest::{Method, RequestBuilder, StatusCode, Url};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
 
-use super::body::{self, Hold, Picture, Sending, SourceFault};
+use super::body::{self, Picture, Sending, SourceFault};
 use super::class::{Class, classify};
 use super::error::{CallError, Outcome, Refusal};
 use super::limit::{Crowd, Late, late};
@@ -118,7 +118,6 @@ enum Call<'a> {
         range: &'a str,
         name: &'a str,
         picture: &'a Picture,
-        hold: &'a Hold,
     },
 }
 
@@ -198,7 +197,7 @@ impl Client {
         Self(Arc::clone(&self.0), Some(meter))
     }
 
-    /// Writes `picture` into one cell. The request is begun at once, and not whole before `hold` ends.
+    /// Writes `picture` into one cell.
     ///
     /// # Errors
     /// See [`CallError`]; [`CallError::outcome`] tells whether the cell may hold it all the same.
@@ -209,7 +208,6 @@ impl Client {
         cell: CellRef,
         name: &str,
         picture: &Picture,
-        hold: &Hold,
     ) -> Result<Receipt, CallError> {
         let range = format!("{sheet}!{cell}:{cell}");
         let url = self.url(&[
@@ -224,7 +222,6 @@ impl Client {
             range: &range,
             name,
             picture,
-            hold,
         };
         let (answer, log_id) = self.call(&write).await?;
         check_place(&answer, spreadsheet, &range, log_id)?;
@@ -460,9 +457,8 @@ impl Client {
                 range,
                 name,
                 picture,
-                hold,
             } => {
-                let (body, sending) = body::start(picture, self.0.encoding, range, name, hold)
+                let (body, sending) = body::start(picture, self.0.encoding, range, name)
                     .await
                     .map_err(CallError::Source)?;
                 let request = self.request(Method::POST, url.clone(), token);

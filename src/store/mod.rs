@@ -15,11 +15,10 @@ mod home;
 mod lock;
 mod record;
 mod recover;
-mod through;
 mod txn;
 
 pub use calls::{CallsFile, Count, Month};
-pub use db::{Reconfigured, RowColumn, Store, Totals, Unsettled, Waiting};
+pub use db::{Reconfigured, RowColumn, Store, Totals, Waiting};
 pub use error::StoreError;
 pub use home::prepare;
 pub use lock::{Held, Lock, LockError};
