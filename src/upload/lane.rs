@@ -200,8 +200,8 @@ pub async fn run(lane: Lane, stop: CancellationToken) -> Result<(), StoreError> 
     while let Some(next) = stop.run_until_cancelled(worker.next()).await {
         // Not cancelled: a call in flight is finished.
         match next? {
-            Next::Job(job, probing, permit) => {
-                within(Duration::ZERO, worker.turn(*job, probing)).await?;
+            Next::Job(job, permit) => {
+                within(Duration::ZERO, worker.turn(*job)).await?;
                 drop(permit);
             }
             Next::Look => within(Duration::ZERO, worker.look_for_rows()).await?,
@@ -213,12 +213,12 @@ pub async fn run(lane: Lane, stop: CancellationToken) -> Result<(), StoreError> 
 /// What a lane does next.
 enum Next {
     /// Sends a job.
-    Job(Box<Waiting>, Probing, Permit),
+    Job(Box<Waiting>, Permit),
     /// Reads a key column again, because keys are missing from it.
     Look,
 }
 
-/// Which gates a turn probes.
+/// Whose probes the lane has taken: nobody else gets through until it gives them back.
 #[derive(Debug, Clone, Copy, Default)]
 struct Probing {
     own: bool,
@@ -240,6 +240,13 @@ struct Worker {
     not_before: BTreeMap<SlotAddress, Timestamp>,
     /// No call begins after this.
     stop: CancellationToken,
+}
+
+impl Drop for Worker {
+    /// A lane that is told to stop may just have taken a probe.
+    fn drop(&mut self) {
+        self.give_back();
+    }
 }
 
 impl Worker {
@@ -270,13 +277,12 @@ impl Worker {
                 continue;
             }
             // The lane's own gate first: it must not hold a probe of the app's while it waits.
-            let own = self.lane.gate.pass().await == Pass::Probe;
+            self.probing.own = self.lane.gate.pass().await == Pass::Probe;
             let Some((mapping, permit)) = self.permit().await? else {
-                self.give_back(Probing { own, app: false });
+                self.give_back();
                 continue;
             };
-            let app = self.shared().gate.pass().await == Pass::Probe;
-            let probing = Probing { own, app };
+            self.probing.app = self.shared().gate.pass().await == Pass::Probe;
             // Newer content may have come while the gates were closed, or none may be due any more.
             let waiting = match mapping {
                 Some(mapping) => self.newest().await?.remove(&mapping),
@@ -284,9 +290,9 @@ impl Worker {
             };
             match waiting {
                 Some(waiting) if self.wait_for(&waiting).is_zero() => {
-                    return Ok(Next::Job(Box::new(waiting), probing, permit));
+                    return Ok(Next::Job(Box::new(waiting), permit));
                 }
-                _ => self.give_back(probing),
+                _ => self.give_back(),
             }
         }
     }
@@ -337,7 +343,8 @@ impl Worker {
     }
 
     /// A probe that learnt nothing ends here; whatever was learnt has changed the gates already.
-    fn give_back(&self, probing: Probing) {
+    fn give_back(&mut self) {
+        let probing = std::mem::take(&mut self.probing);
         let (now, clock) = (Instant::now(), Timestamp::now());
         let gates = [
             (probing.own, &self.lane.gate),
@@ -349,15 +356,14 @@ impl Worker {
     }
 
     /// Sends one job and records what came of it.
-    async fn turn(&mut self, waiting: Waiting, probing: Probing) -> Turn {
-        self.probing = probing;
+    async fn turn(&mut self, waiting: Waiting) -> Turn {
         let done = self.send(waiting).await;
         self.lane.state.send_modify(|state| {
             if matches!(state, LaneState::Sending { .. }) {
                 *state = LaneState::Idle;
             }
         });
-        self.give_back(probing);
+        self.give_back();
         done
     }
 
