@@ -14,7 +14,7 @@ use super::restart::Restarts;
 use super::run::{Known, LAST_CALLS, Run, reload};
 use super::signals::Intent;
 use super::status::{Snapshot, gather};
-use super::supervisor::{Fault, Supervisor};
+use super::supervisor::{Fault, Supervisor, caught};
 use super::watchdog;
 use crate::blocking::off_runtime;
 use crate::config::Config;
@@ -28,6 +28,9 @@ use crate::watch::Ticks;
 
 /// Events for people; whoever lags further behind misses some.
 const EVENTS: usize = 4096;
+
+/// Its name where tasks have theirs.
+const ITSELF: &str = "the daemon itself";
 
 /// Waits before the store is opened anew after the disk refused it: the first, and the longest.
 const REOPEN_FIRST: Duration = Duration::from_millis(500);
@@ -189,7 +192,11 @@ pub async fn run(setup: Setup, mut parts: Parts<'_>) -> Result<Outcome, DaemonEr
     let mut restarts = Restarts::default();
     let ended = loop {
         let one = live(&setup, &lasting, &mut parts, &mut lanes, &mut known);
-        match pulses.of("the daemon itself", one).await {
+        let one = pulses.of(ITSELF, one);
+        match caught(ITSELF, one)
+            .await
+            .unwrap_or_else(|fault| Err(fault.into()))
+        {
             Ok(Next::Ended(ended)) => break ended,
             Ok(Next::Reload(next)) => {
                 setup = *next;
@@ -204,6 +211,7 @@ pub async fn run(setup: Setup, mut parts: Parts<'_>) -> Result<Outcome, DaemonEr
             Err(DaemonError::Fault(fault)) if parts.mode == Mode::Serve && fault.ours => {
                 error!("{fault}");
                 let Some(wait) = restarts.after_fault(Instant::now()) else {
+                    lanes.drain(Instant::now() + LAST_CALLS).await;
                     return Err(fault.into());
                 };
                 warn!("all tasks start anew in {wait:?}");

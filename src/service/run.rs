@@ -13,7 +13,7 @@ use std::time::Duration;
 use serde_json::Value;
 use tokio::sync::{Notify, broadcast, mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval};
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::{error, info, warn};
 
 use super::control::{self, Ask};
@@ -64,6 +64,8 @@ const STATE_TICK: Duration = Duration::from_secs(20);
 pub(super) struct Run {
     tasks: Supervisor,
     stop: CancellationToken,
+    /// Tells the lanes as well, also when this ends by a panic.
+    _stops: DropGuard,
     routes: Routes,
     store: Store,
     findings: mpsc::Sender<Finding>,
@@ -211,6 +213,7 @@ impl Run {
         };
         let mut run = Self {
             tasks,
+            _stops: stop.clone().drop_guard(),
             stop,
             routes: routes.clone(),
             store: store.clone(),

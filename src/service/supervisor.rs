@@ -1,9 +1,13 @@
 //! Every long task in one place, by name: an early end, an error or a panic is a fault of that name,
 //! and never vanishes. Only the end of a task that was told to stop is none.
 
+use std::any::Any;
 use std::collections::HashMap;
 use std::fmt;
-use std::future::Future;
+use std::future::{Future, poll_fn};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::task::Poll;
 
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::{Instant, timeout_at};
@@ -101,20 +105,34 @@ impl Supervisor {
     }
 }
 
+/// What runs in no task of its own: a panic of it is a fault all the same.
+///
+/// # Errors
+/// When it panicked.
+pub async fn caught<F: Future>(name: &str, work: F) -> Result<F::Output, Fault> {
+    let mut work = pin!(work);
+    // Not polled again after a panic.
+    let poll = poll_fn(|context| {
+        catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(context)))
+            .map_or_else(|panic| Poll::Ready(Err(panic)), |poll| poll.map(Ok))
+    });
+    poll.await.map_err(|panic| Fault {
+        task: name.to_owned(),
+        how: said(&*panic),
+        ours: true,
+    })
+}
+
 fn panic_text(failed: JoinError) -> String {
-    match failed.try_into_panic() {
-        Ok(panic) => {
-            let text = panic
-                .downcast_ref::<&str>()
-                .map(|text| (*text).to_owned())
-                .or_else(|| panic.downcast_ref::<String>().cloned());
-            format!(
-                "panicked: {}",
-                text.unwrap_or_else(|| "without a message".into())
-            )
-        }
-        Err(_) => "was cancelled".into(),
-    }
+    failed
+        .try_into_panic()
+        .map_or_else(|_| "was cancelled".into(), |panic| said(&*panic))
+}
+
+fn said(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
+    format!("panicked: {}", text.unwrap_or("without a message"))
 }
 
 #[cfg(test)]
@@ -138,6 +156,21 @@ mod tests {
         let fault = tasks.fault().await;
         assert_eq!(fault.to_string(), "the watcher ended by itself");
         assert!(fault.ours);
+    }
+
+    #[tokio::test]
+    async fn a_panic_outside_of_a_task_is_a_fault_as_well() {
+        let work = async {
+            tokio::task::yield_now().await;
+            let number = 7;
+            assert_eq!(number, 8, "boom");
+        };
+        let fault = caught("the daemon itself", work).await.unwrap_err();
+        assert!(fault.ours);
+        let told = fault.to_string();
+        assert!(told.starts_with("the daemon itself panicked: "), "{told}");
+        assert!(told.contains("boom"), "{told}");
+        assert_eq!(caught("the daemon itself", async { 7 }).await, Ok(7));
     }
 
     #[tokio::test]

@@ -3,11 +3,13 @@
 
 use std::time::Duration;
 
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{MissedTickBehavior, interval, sleep};
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{error, info};
 
 use super::ready;
+use super::supervisor::{Fault, Supervisor};
 use crate::blocking::off_runtime;
 use crate::pulse::{Pulses, Stuck};
 
@@ -20,12 +22,28 @@ const PATIENCE_LEAST: Duration = Duration::from_secs(5);
 /// Begins; ends when what is returned is dropped.
 pub(super) fn start(pulses: Pulses) -> AbortOnDropHandle<()> {
     let period = ready::watchdog().unwrap_or(USUAL);
-    AbortOnDropHandle::new(tokio::spawn(attend(pulses, period)))
+    AbortOnDropHandle::new(tokio::spawn(go_on(pulses, period)))
 }
 
+/// Without it systemd would end the daemon for no reason that anybody could name.
+async fn go_on(pulses: Pulses, period: Duration) {
+    let (mut task, never) = (Supervisor::default(), CancellationToken::new());
+    loop {
+        let attending = attend(pulses.clone(), period);
+        task.spawn::<Fault>("the watchdog", &never, async move {
+            attending.await;
+            Ok(())
+        });
+        error!("{}", task.fault().await);
+        sleep(period / PINGS).await;
+    }
+}
+
+/// In a period: twice as often as systemd advises, as one may be late on a busy machine.
+const PINGS: u32 = 4;
+
 async fn attend(pulses: Pulses, period: Duration) {
-    // Twice as often as systemd advises: a ping may be late on a busy machine.
-    let mut tick = interval(period / 4);
+    let mut tick = interval(period / PINGS);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let patience = (period / 2).max(PATIENCE_LEAST);
     let mut told = false;

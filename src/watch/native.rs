@@ -69,11 +69,46 @@ impl Unsure {
     }
 }
 
+/// The watches of a folder. notify does not say when the system gives it no thread, and panics then at every
+/// use and once more when it is dropped, which would end the process: here it is an error, and nothing.
+pub(super) struct Watches(Option<RecommendedWatcher>);
+
+impl Watches {
+    /// # Errors
+    /// notify's.
+    fn set(
+        handler: impl notify::EventHandler,
+        folder: &Path,
+        mode: RecursiveMode,
+    ) -> notify::Result<Self> {
+        let config = Config::default().with_follow_symlinks(false);
+        let mut watches = Self(Some(RecommendedWatcher::new(handler, config)?));
+        let set = || {
+            let watcher = watches.0.as_mut();
+            watcher.map_or(Ok(()), |watcher| watcher.watch(folder, mode))
+        };
+        let told = catch_unwind(AssertUnwindSafe(set));
+        told.unwrap_or_else(|_| Err(notify::Error::generic(NO_THREAD)))?;
+        Ok(watches)
+    }
+}
+
+impl Drop for Watches {
+    fn drop(&mut self) {
+        let watcher = self.0.take();
+        // All that could be told: there was no thread, or it is gone.
+        let _ = catch_unwind(AssertUnwindSafe(|| drop(watcher)));
+    }
+}
+
+const NO_THREAD: &str = "the system gives no thread to hear the kernel's events; raise the limit of tasks \
+                         (`TasksMax=` of the unit, `ulimit -u`)";
+
 /// Sets watches on the folder; they live as long as what is returned. Blocks while it walks the tree.
 ///
 /// # Errors
 /// With a sentence for people that says what to do; part of the tree may have been watched.
-pub(super) fn arm(sink: Sink) -> Result<RecommendedWatcher, String> {
+pub(super) fn arm(sink: Sink) -> Result<Watches, String> {
     let mapping = Arc::clone(&sink.route.mapping);
     let mode = if mapping.recursive {
         RecursiveMode::Recursive
@@ -81,16 +116,10 @@ pub(super) fn arm(sink: Sink) -> Result<RecommendedWatcher, String> {
         RecursiveMode::NonRecursive
     };
     let handler = move |result| survive(&sink.unsure, || sink.take(result));
-    let mut watcher =
-        RecommendedWatcher::new(handler, Config::default().with_follow_symlinks(false))
-            .map_err(|error| explain(&error))?;
-    watcher
-        .watch(&mapping.folder, mode)
-        .map_err(|error| match error.kind {
-            notify::ErrorKind::MaxFilesWatch => short_of_watches(&mapping.folder),
-            _ => explain(&error),
-        })?;
-    Ok(watcher)
+    Watches::set(handler, &mapping.folder, mode).map_err(|error| match error.kind {
+        notify::ErrorKind::MaxFilesWatch => short_of_watches(&mapping.folder),
+        _ => explain(&error),
+    })
 }
 
 /// Folders that are counted at most when watches are short.

@@ -14,7 +14,7 @@ use tracing::{debug, info, warn};
 
 use super::candidate::{Finding, Ticks};
 use super::folder::{FolderState, Identity, identify, silent_file_system};
-use super::native::{Sink, Unsure, arm};
+use super::native::{Sink, Unsure, Watches, arm};
 use super::patience::{Beats, patiently};
 use super::scan::{Listing, walk};
 use crate::config::Backend;
@@ -263,7 +263,7 @@ impl Watched {
         &self,
         arrivals: Sender<RelPath>,
         unsure: &Arc<Unsure>,
-    ) -> Result<notify::RecommendedWatcher, Unarmed> {
+    ) -> Result<Watches, Unarmed> {
         let sink = Sink {
             route: Arc::clone(&self.route),
             findings: self.findings.clone(),

@@ -15,12 +15,14 @@ const ALIVE: &str = "WATCHDOG=1";
 const PERIOD: &str = "400000";
 
 /// A library to be preloaded: `hang` makes a daemon's disk hang while the file `$HANG` exists, `threads`
-/// refuses a thread.
+/// gives it no further thread while the file `$REFUSE` exists.
 fn library(name: &str) -> PathBuf {
     let source = format!("{}/tests/fixtures/{name}.c", env!("CARGO_MANIFEST_DIR"));
     let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
-    // Several test processes may do this at once.
-    let made = folder.join(format!("{name}-{}.so", std::process::id()));
+    // Several tests, and several test processes, may do this at once.
+    let made = tempfile::NamedTempFile::new_in(&folder)
+        .unwrap()
+        .into_temp_path();
     let library = folder.join(format!("{name}.so"));
     let compiled = Command::new("cc")
         .args(["-shared", "-fPIC", "-o"])
@@ -28,7 +30,7 @@ fn library(name: &str) -> PathBuf {
         .arg("-ldl")
         .status();
     assert!(compiled.expect("a C compiler").success());
-    fs::rename(made, &library).unwrap();
+    made.persist(&library).unwrap();
     library
 }
 
@@ -89,31 +91,102 @@ fn a_slow_call_a_closed_gate_and_a_missing_folder_are_no_reason_to_end_it() {
     assert_eq!(rig.calls(Endpoint::ValuesImage), 2);
 }
 
+/// A daemon with several lanes of which one has had to do something, so that it has few threads.
+fn few_threads() -> (Rig, PathBuf) {
+    let mut rig = Rig::with(|plan| {
+        plan.panics = true;
+        plan.feishu.push("requests_per_second: 20".into());
+        for other in OTHERS {
+            plan.sandbox.documents.push(document(other));
+            plan.mappings.push(Mapping::new(other, other, other));
+        }
+    });
+    let refuse = rig.path("refuse");
+    rig.plan.env = vec![
+        ("WATCHDOG_USEC", PERIOD.into()),
+        ("LD_PRELOAD", library("threads").display().to_string()),
+        ("REFUSE", refuse.display().to_string()),
+    ];
+    for other in OTHERS {
+        fs::create_dir(rig.path(other)).unwrap();
+    }
+    rig.start();
+    // The pace has a thread of its own from the first time that a call waits for its turn.
+    for row in 2..6 {
+        rig.drop_file(format!("B{row}.png"), &png(row));
+        rig.expect(&format!("B{row}"), &png(row));
+    }
+    (rig, refuse)
+}
+
+const OTHERS: [&str; 5] = ["Doc1", "Doc2", "Doc3", "Doc4", "Doc5"];
+
+/// Many files at once, in all folders: sooner or later a further thread is asked for.
+fn drop_many(rig: &Rig, version: u32) {
+    for row in 2..10 {
+        rig.drop_file(format!("B{row}.png"), &png(version * 8 + row));
+        for other in OTHERS {
+            fs::write(
+                rig.path(other).join(format!("B{row}.png")),
+                png(version * 8 + row),
+            )
+            .unwrap();
+        }
+    }
+}
+
+#[track_caller]
+fn expect_many(rig: &Rig, version: u32) {
+    for row in 2..10 {
+        for document in OTHERS.into_iter().chain([DOC]) {
+            rig.expect_in(document, &format!("B{row}"), &png(version * 8 + row));
+        }
+    }
+}
+
 #[test]
 fn a_task_that_panics_is_started_anew_and_no_picture_is_lost() {
-    let mut rig = Rig::new();
-    rig.plan.panics = true;
-    rig.plan.env = vec![
-        ("LD_PRELOAD", library("threads").display().to_string()),
-        ("REFUSE", rig.path("refuse").display().to_string()),
-    ];
-    rig.start();
-    // Many at once, until one makes the daemon ask for a thread: the task that asks panics.
-    let (refuse, end, mut number) = (rig.path("refuse"), Instant::now() + LIMIT, 0);
+    let (mut rig, refuse) = few_threads();
+    let (end, mut version) = (Instant::now() + LIMIT, 0);
     fs::write(&refuse, "").unwrap();
-    while refuse.exists() {
-        assert!(Instant::now() < end, "no thread was asked for");
-        for row in 2..20 {
-            number += 1;
-            rig.drop_file(format!("B{row}.png"), &png(number));
-        }
+    // Until something panics for it: a watcher that gets no thread goes on without.
+    while !rig.daemon().has_line(&["all tasks start anew in"]) {
+        assert!(Instant::now() < end, "nothing panicked");
+        version += 1;
+        drop_many(&rig, version);
         pause();
     }
+    fs::remove_file(refuse).unwrap();
     rig.warned(&[" panicked: "]);
-    rig.warned(&["all tasks start anew in"]);
-    for (nth, row) in (2..20).rev().enumerate() {
-        let last = png(number - u32::try_from(nth).unwrap());
-        rig.expect(&format!("B{row}"), &last);
+    expect_many(&rig, version);
+    // Whatever it was that panicked.
+    rig.daemon_mut().forget_told();
+    rig.daemon_mut().wait_told(ALIVE);
+    rig.stop();
+}
+
+#[test]
+fn the_fifth_panic_within_a_minute_ends_it_with_exit_code_1_and_the_tasks_name() {
+    let (mut rig, refuse) = few_threads();
+    let (end, mut version) = (Instant::now() + LIMIT, 0);
+    fs::write(&refuse, "").unwrap();
+    while !rig.daemon().is_over() {
+        assert!(Instant::now() < end, "it goes on");
+        version += 1;
+        drop_many(&rig, version);
+        pause();
     }
+    let ended = rig.end().with_code(1);
+    let restarts = ended.stderr.matches("all tasks start anew in").count();
+    assert_eq!(restarts, 4, "{ended}");
+    let last = ended.stderr.lines().last().unwrap();
+    assert!(
+        last.starts_with("pixcell: the ") && last.contains(" panicked: "),
+        "{ended}"
+    );
+    // A service manager starts it again, and nothing is lost.
+    fs::remove_file(refuse).unwrap();
+    rig.start();
+    expect_many(&rig, version);
     rig.stop();
 }

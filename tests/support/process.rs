@@ -177,6 +177,11 @@ impl Process {
         }
     }
 
+    /// What systemd was told so far does not count any more.
+    pub fn forget_told(&mut self) {
+        self.seen = self.told().len();
+    }
+
     /// Insists that systemd is not told this for so long, whatever it was told before.
     #[track_caller]
     pub fn not_told(&mut self, what: &str, long: Duration) {
@@ -209,6 +214,11 @@ impl Process {
         let said = |text: &str| (text.matches(part).count() >= times).then_some(());
         let found = self.err.wait(LIMIT, said);
         found.unwrap_or_else(|| panic!("{part} was not said {times} times"));
+    }
+
+    /// Whether it has ended.
+    pub fn is_over(&self) -> bool {
+        self.err.closed() && self.out.closed()
     }
 
     /// Whether stderr holds such a line already.
