@@ -23,7 +23,7 @@ use crate::config::{Config, Control};
 
 /// Of what is asked and answered here and of the values in it; grows with each change that an older or
 /// newer program would misread.
-const PROTOCOL: u32 = 1;
+const PROTOCOL: u32 = 2;
 const VERSION: &str = env!("PIXCELL_VERSION");
 const NAME: &str = "control.sock";
 /// Where systemd has the folders of a service: `/run/NAME` beside `/var/lib/NAME`.
@@ -50,7 +50,7 @@ pub enum Ask {
         /// How many lines.
         most: usize,
     },
-    /// Parked jobs are tried again, and what is behind a closed gate; the answer is how many were parked.
+    /// Parked jobs are tried again, and what is behind a closed gate; the answer is a [`super::Retried`].
     Retry {
         /// A path or cell; `None`: everything.
         about: Option<String>,
@@ -325,12 +325,12 @@ mod tests {
     use rstest::rstest;
 
     #[rstest]
-    #[case::of_a_newer_one(r#"{"protocol":2,"version":"9.1.0","reply":[7]}"#, "it is 9.1.0")]
-    #[case::of_another_build(r#"{"protocol":1,"version":"0.0.9","answer":"seven"}"#, "it is 0.0.9")]
+    #[case::of_a_newer_one(r#"{"protocol":3,"version":"9.1.0","reply":[7]}"#, "it is 9.1.0")]
+    #[case::of_another_build(r#"{"protocol":2,"version":"0.0.9","answer":"seven"}"#, "it is 0.0.9")]
     #[case::without_a_head("7", "does not say which")]
     #[case::nothing("", "does not say which")]
     #[case::without_an_answer(
-        r#"{"protocol":1,"version":"0.1.0","answer":null}"#,
+        r#"{"protocol":2,"version":"0.1.0","answer":null}"#,
         "cannot tell now"
     )]
     fn an_answer_that_is_none_of_ours_says_what_to_do(#[case] answer: &str, #[case] says: &str) {

@@ -17,7 +17,7 @@ mod web;
 pub use control::{Ask, AskError, ask};
 pub use daemon::{DaemonError, Ended, Mode, Outcome, Parts, Setup, run};
 pub use plan::{MappingPlan, Plan, PlanTotals, PlannedFile, Silent, Verdict, plan};
-pub use select::{HistoryLine, What, history, retry};
+pub use select::{HistoryLine, Opened, Retried, What, history, retry};
 pub use signals::{Intent, intents};
 pub use status::{
     LaneStatus, MappingStatus, ParkedJob, RefusedFile, Running, Snapshot, WaitingJob, gather,

@@ -20,7 +20,7 @@ use super::control::{self, Ask};
 use super::daemon::{DaemonError, Ended, Lasting, Mode, Next, Parts, Setup};
 use super::plan::{Silent, plan};
 use super::ready;
-use super::select::{history, retry};
+use super::select::{Opened, Retried, history, retry};
 use super::signals::Intent;
 use super::status::{Asking, LaneStatus, Running, Snapshot, gather};
 use super::supervisor::{Fault, Supervisor};
@@ -274,10 +274,11 @@ impl Run {
                     }
                     Ask::Retry { about } => {
                         // First, so that whatever is released meets what is there now.
-                        live.try_anew();
+                        let opened = live.try_anew();
                         let release = move |store: &Store| retry(store, about.as_deref());
-                        let released = store.call(release).await;
-                        released.map(|released| Some(Value::from(released)))
+                        let retried = store.call(release).await;
+                        retried
+                            .map(|retried| serde_json::to_value(Retried { opened, ..retried }).ok())
                     }
                     Ask::Rescan => {
                         for folder in &rescan {
@@ -585,13 +586,25 @@ pub(super) fn reload(setup: &Setup, parts: &Parts<'_>, ready: bool) -> Option<Se
 }
 
 impl Live {
-    /// What a person may have mended is tried at the next call, and documents are asked anew.
-    fn try_anew(&self) {
+    /// What a person may have mended is tried at the next call, and documents are asked anew. Tells what
+    /// was closed.
+    fn try_anew(&self) -> Vec<Opened> {
         self.mended.fetch_add(1, Ordering::Release);
-        let lanes = self.lanes.values().map(|(_, gate)| gate);
-        for gate in lanes.chain([&self.gate]) {
-            gate.change(|gate| gate.try_now(Instant::now()));
-        }
+        let lanes = self
+            .lanes
+            .iter()
+            .map(|(spreadsheet, (_, gate))| (Some(spreadsheet.to_string()), gate));
+        [(None, &self.gate)]
+            .into_iter()
+            .chain(lanes)
+            .filter_map(|(spreadsheet, gate)| {
+                let reason = gate.change(|gate| gate.try_now(Instant::now()))?;
+                Some(Opened {
+                    spreadsheet,
+                    reason,
+                })
+            })
+            .collect()
     }
 
     /// Mappings whose folders hang.

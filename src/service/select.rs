@@ -95,20 +95,44 @@ pub fn history(
     Ok(lines)
 }
 
+/// What a wish to try again came to.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Retried {
+    /// Jobs that were parked.
+    pub released: usize,
+    /// Jobs that would have waited longer after a failure.
+    pub hastened: usize,
+    /// What was closed, and is tried at the next call.
+    pub opened: Vec<Opened>,
+}
+
+/// A gate that was closed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Opened {
+    /// The spreadsheet's; `None`: the app's.
+    pub spreadsheet: Option<String>,
+    /// Why it was closed.
+    pub reason: String,
+}
+
 /// Puts parked jobs of a path or cell, or all, back in their lanes, and makes those due that wait after a
-/// failure. Tells how many were parked. On disk when this returns.
+/// failure. Gates are the daemon's. On disk when this returns.
 ///
 /// # Errors
 /// When sled or the disk fails, or a record is damaged.
-pub fn retry(store: &Store, about: Option<&str>) -> Result<usize, StoreError> {
+pub fn retry(store: &Store, about: Option<&str>) -> Result<Retried, StoreError> {
     let meant = |address: &SlotAddress, job: &Job| {
         about.is_none_or(|about| concerns(about, &job.source, address, None))
     };
     let now = Timestamp::now();
-    store.hasten(now, meant)?;
+    let hastened = store.hasten(now, meant)?;
     let released = store.release(now, |address, job, _| meant(address, job))?;
     store.sync()?;
-    Ok(released)
+    Ok(Retried {
+        released,
+        hastened,
+        opened: Vec::new(),
+    })
 }
 
 /// Whether somebody who says `about` means this: the file's path in its folder, with the mapping before

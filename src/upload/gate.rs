@@ -188,8 +188,10 @@ impl Gate {
         }
     }
 
-    /// A person may have mended it: tried at the next call. A wait that the server asked for goes on.
-    pub fn try_now(&mut self, now: Instant) {
+    /// A person may have mended it: tried at the next call. A wait that the server asked for goes on. Tells
+    /// why it was closed until now; `None`: nothing changes.
+    pub fn try_now(&mut self, now: Instant) -> Option<String> {
+        let why = self.closed(now)?.reason.clone();
         match &mut self.0 {
             Some(Shut {
                 opens: Opens::ByProbe { probing, .. },
@@ -197,8 +199,9 @@ impl Gate {
                 ..
             }) => (*probing, *at) = (false, now),
             Some(shut) if shut.opens == Opens::ByTime => self.0 = None,
-            _ => {}
+            _ => return None,
         }
+        Some(why)
     }
 
     /// Whether a call may go through now. [`Pass::Probe`] is given to one caller at a time.
@@ -391,12 +394,13 @@ mod tests {
             ..asked(300)
         };
         gate.pause("broken", own, now, CLOCK);
-        gate.try_now(now);
+        assert_eq!(gate.try_now(now).as_deref(), Some("broken"));
         assert_eq!(gate.pass(now), Pass::Open);
+        assert_eq!(gate.try_now(now), None);
         // A shorter wait that the server names makes the longer one its own.
         gate.pause("broken", own, now, CLOCK);
         gate.pause("throttled", asked(1), now, CLOCK);
-        gate.try_now(now);
+        assert_eq!(gate.try_now(now), None);
         assert_eq!(gate.pass(now), Pass::Wait(now + secs(300)));
     }
 

@@ -10,7 +10,7 @@ use pixcell::sandbox::{Endpoint, Fault};
 use rstest::rstest;
 use serde_json::Value;
 
-use crate::support::{Rig, Signal, png};
+use crate::support::{DOC, Rig, Signal, png};
 
 #[track_caller]
 fn history(rig: &mut Rig, about: &str) -> Vec<Value> {
@@ -163,9 +163,25 @@ fn a_closed_gate_is_tried_at_once_when_a_person_asks(
     let wait = closed["until"].as_u64().unwrap() - closed["since"].as_u64().unwrap();
     assert!(wait >= 30_000, "{closed}");
     let retried = rig.pixcell(&["retry", "--all", "--config", "pixcell.yaml"]);
-    assert_eq!(retried.with_code(0).stdout, "0 parked jobs tried again\n");
+    let told = retried.with_code(0).stdout;
+    let opened = told
+        .lines()
+        .find(|line| line.starts_with("tried now for the "));
+    let opened = opened.unwrap_or_else(|| panic!("{told}"));
+    assert_eq!(
+        (opened.contains("for the app,"), opened.contains(DOC)),
+        (whose == "the app", whose != "the app"),
+        "{opened}"
+    );
+    assert!(opened.contains(&code.to_string()), "{opened}");
     rig.expect("B2", &png(1));
     rig.daemon().wait_line(&["calls succeed again"]);
+    let nothing = rig.pixcell(&["retry", "--all", "--config", "pixcell.yaml"]);
+    let nothing = nothing.with_code(0).stdout;
+    assert_eq!(
+        nothing,
+        "nothing is parked, waits after a failure or is closed\n"
+    );
     let calls = rig.write_records();
     let pause = calls[1].started_ms - calls[0].ended_ms.unwrap();
     assert!(

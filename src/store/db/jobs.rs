@@ -309,11 +309,16 @@ impl Store {
         Ok(released)
     }
 
-    /// Makes jobs that `which` selects and that wait after a failure due now.
+    /// Makes jobs that `which` selects and that wait after a failure due now. Tells how many.
     ///
     /// # Errors
     /// When sled fails or a record is damaged.
-    pub fn hasten(&self, now: Timestamp, which: impl Fn(&SlotAddress, &Job) -> bool) -> Result<()> {
+    pub fn hasten(
+        &self,
+        now: Timestamp,
+        which: impl Fn(&SlotAddress, &Job) -> bool,
+    ) -> Result<usize> {
+        let mut hastened = 0;
         for entry in self.slots() {
             let (address, slot) = entry?;
             // A first call that is still to come waits for its slot's interval.
@@ -324,9 +329,10 @@ impl Store {
             let waits = matches!(job.state, JobState::Queued { due } if due > now);
             if waits && which(&address, &job) {
                 self.postpone(&address, &job, now, false)?;
+                hastened += 1;
             }
         }
-        Ok(())
+        Ok(hastened)
     }
 
     fn change_slot(&self, address: &SlotAddress, change: impl Fn(&mut SlotRecord)) -> Result<()> {
