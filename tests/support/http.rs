@@ -52,6 +52,8 @@ pub fn exchange(server: SocketAddr, head: &str, body: &str) -> Answer {
         Some(length) => {
             reader.take(length).read_to_end(&mut body).unwrap();
         }
+        // Does not end.
+        None if head.contains("content-type: text/event-stream") => {}
         None => {
             reader.read_to_end(&mut body).unwrap();
         }
