@@ -82,6 +82,8 @@ struct Line {
     whose: DefaultHasher,
     /// And file and slot.
     what: DefaultHasher,
+    /// Of one call, so never the same twice.
+    logid: String,
     message: String,
 }
 
@@ -89,8 +91,11 @@ impl Line {
     /// The file and the cause. What follows a semicolon says what is done about it, which varies.
     fn cause(&self) -> u64 {
         let mut cause = self.what.clone();
-        let reason = self.message.split("; ").next();
-        reason.hash(&mut cause);
+        let reason = self.message.split("; ").next().unwrap_or_default();
+        match self.logid.as_str() {
+            "" => reason.hash(&mut cause),
+            logid => reason.replace(logid, "").hash(&mut cause),
+        }
         cause.finish()
     }
 }
@@ -107,6 +112,7 @@ impl Visit for Line {
                 text.hash(&mut self.what);
             }
             "file" | "slot" | "code" => text.hash(&mut self.what),
+            "logid" => text.trim_matches('"').clone_into(&mut self.logid),
             _ => {}
         }
     }
@@ -247,6 +253,28 @@ mod tests {
         assert_eq!(told, expected);
         let expected = "… 57 more in the last minute like: no answer; next try in 1s";
         assert_eq!(more, [expected]);
+    }
+
+    #[test]
+    fn the_name_of_a_call_makes_no_other_cause() {
+        let (told, more) = lines(|| {
+            for call in 0..6 {
+                let logid = format!("0179{call}");
+                warn!(
+                    mapping = "lobby",
+                    file = "B2.png",
+                    code = 90_235,
+                    logid,
+                    "the API said no (code 90235, logid {logid}); next try in {call}s"
+                );
+            }
+        });
+        assert_eq!(
+            told,
+            ["the API said no (code 90235, logid 01790); next try in 0s"]
+        );
+        assert_eq!(more.len(), 1);
+        assert!(more[0].contains("5 more"), "{more:?}");
     }
 
     #[test]
