@@ -109,7 +109,7 @@ function showGates(view) {
   if (view.status.gate && view.status.calls?.pace.state !== "used_up") gates.push(gate(words.appGate, view.status.gate));
   for (const lane of view.status.lanes) {
     const names = Object.keys(view.feeds).filter((name) => view.feeds[name] === lane.spreadsheet);
-    const title = say(words.laneGate, `${names.join(", ")} (${lane.spreadsheet})`);
+    const title = say(words.laneGate, `${names.join(", ")} (${lane.spreadsheet.replace("…", "…\u2060")})`);
     if (lane.gate) gates.push(gate(title, { ...lane.gate, until: last(lane.gate, view.status.gate).until }));
     else if (lane.state.state === "sending") gates.push(make("p", "note sending", say(words.sending, `${lane.state.file} → ${lane.state.slot}`)));
   }

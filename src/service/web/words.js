@@ -25,7 +25,7 @@ const WORDS = {
     more: "{} more are not shown.", looked: "its file is being looked at again", due: "in {}", turn: "its turn comes",
     attempts: ["1 call", "{} calls"], code: "code {}", logid: "log id {}",
     release: {
-      NewImage: "released by another picture", Person: "released by `pixcell retry` or a changed configuration",
+      NewImage: "released by another picture", Person: "released by pixcell retry or a changed configuration",
       Row: "released by itself, once a row has its key",
     },
     sending: "sending {}", rejected: "rejected", held: "held until it changes",
@@ -54,7 +54,7 @@ const WORDS = {
     more: "另有 {} 项未显示。", looked: "正在重新检查文件", due: "{} 后", turn: "即将发送",
     attempts: ["调用 1 次", "调用 {} 次"], code: "错误码 {}", logid: "日志 ID {}",
     release: {
-      NewImage: "换一张图片即可恢复", Person: "运行 `pixcell retry` 或修改配置即可恢复",
+      NewImage: "换一张图片即可恢复", Person: "运行 pixcell retry 或修改配置即可恢复",
       Row: "出现含该键的行后自动恢复",
     },
     sending: "正在发送 {}", rejected: "被拒绝", held: "暂缓，待文件更改",
