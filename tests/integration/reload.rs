@@ -82,14 +82,17 @@ fn a_reload_during_a_call_lets_it_finish_and_repeats_nothing() {
     rig.hold_writes();
     rig.drop_file("B2.png", &png(1));
     rig.wait_held();
+    rig.drop_file("B3.png", &png(2));
+    rig.wait_queued("B3.png", &png(2));
     rig.write_config_text(&(fs::read_to_string(rig.path("pixcell.yaml")).unwrap() + "# changed\n"));
     rig.daemon().signal(Signal::HUP);
     rig.daemon_mut().wait_told("RELOADING=1");
-    rig.drop_file("B3.png", &png(2));
-    rig.sandbox().release();
     rig.daemon_mut().wait_told("READY=1");
+    rig.sandbox().release();
     rig.expect("B2", &png(1));
     rig.expect("B3", &png(2));
+    // A comparison would bring it back as well.
+    assert!(!rig.daemon().has_line(&["withdrawn"]), "it stays in line");
     rig.finish(2);
 }
 
