@@ -216,11 +216,6 @@ impl Process {
         found.unwrap_or_else(|| panic!("{part} was not said {times} times"));
     }
 
-    /// Whether it has ended.
-    pub fn is_over(&self) -> bool {
-        self.err.closed() && self.out.closed()
-    }
-
     /// Whether stderr holds such a line already.
     pub fn has_line(&self, parts: &[&str]) -> bool {
         line_with(&self.stderr(), parts).is_some()
