@@ -46,7 +46,7 @@ sandbox() { curl -fsS "$api/_sandbox/$1" "${@:2}"; }
 fault() { sandbox faults -H 'content-type: application/json' -d "$1"; }
 start_sandbox() {
     systemd-run --quiet --unit=stand-in --property=Restart=no /usr/bin/pixcell sandbox --listen 127.0.0.1:8480 \
-        --spreadsheet "$document" --sheet Lobby --quiet "$@"
+        --spreadsheet "$document" --sheet Lobby --quiet
     within 30 sandbox 'state?calls=0'
 }
 # Calls that wrote, or tried to.
@@ -348,12 +348,14 @@ cut)
     installed "$2" >/dev/null 2>&1
     configure kiosk
     systemctl enable --quiet pixcell
-    # Slower than the pictures come, so that a call is in flight and others wait at any time.
-    start_sandbox --latency 300ms
+    start_sandbox
     systemctl start pixcell
     # As soon as it is told. "dropped": on the disk.
     journalctl -q -f -n 0 -o cat -u pixcell | grep --line-buffered -o '^written .*' &
-    for round in $(seq 40); do
+    rounds=${ROUNDS:-12}
+    for round in $(seq "$rounds"); do
+        # The last finds a call in flight that does not end, and the others wait.
+        ((round < rounds)) || sandbox hold -X POST
         for number in $(seq 2 11); do
             cell=${columns:$((round % 12)):1}$((number + round / 12 * 10))
             picture "/srv/kiosk/$cell.bmp"
@@ -362,11 +364,9 @@ cut)
         done
         sync /srv/kiosk/*.bmp /srv/kiosk
         echo "dropped round $round"
-        if ((round == ${ROUNDS:-12})); then
-            within 60 in_flight && echo "$(writes) calls so far, one in flight"
-            echo b >/proc/sysrq-trigger
-        fi
     done
+    held && echo "$(writes) calls so far, one of them in flight"
+    echo b >/proc/sysrq-trigger
     ;;
 after-cut)
     check "it is running without being asked to" within 120 is ActiveState active
