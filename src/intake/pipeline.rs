@@ -26,7 +26,8 @@ use crate::config::MappingName;
 use crate::placement::{Placement, RelPath, Route, Routes, SlotAddress};
 use crate::pulse::{waiting, within};
 use crate::store::{
-    Arrival, FileKey, FileRecord, Fingerprint, Seen, Store, StoreError, Timestamp, Verdict,
+    Arrival, FileKey, FileRecord, Fingerprint, PathHash, Placed, Seen, Store, StoreError,
+    Timestamp, Verdict,
 };
 use crate::watch::{Candidate, Finding, Found, Hint, Met, Ticks};
 
@@ -304,44 +305,27 @@ impl Task {
 fn sift(
     store: &Store,
     route: &Arc<Route>,
-    mut files: Vec<Found>,
+    files: Vec<Found>,
     tick: u64,
 ) -> Result<Vec<Due>, StoreError> {
-    // In the store's order: neighbours are on one page, and few pages stay in memory.
-    files.sort_unstable_by(|one, other| {
-        let (one, other) = (one.path.as_path(), other.path.as_path());
-        one.as_os_str().cmp(other.as_os_str())
-    });
-    let mut differ = Vec::new();
-    for Found { path, fingerprint } in files {
-        let key = FileKey {
-            mapping: route.mapping.name.clone(),
-            path: path.clone(),
-        };
-        let known = store.file(&key)?;
-        let place = place(route, &path);
-        let same = match (&place, &known) {
-            (Place::None, None) => true,
-            (_, Some(known)) => {
-                known.fingerprint == fingerprint && known.slot.as_ref() == place.slot()
-            }
-            _ => false,
-        };
-        if !same {
-            let found = Some(fingerprint);
-            let route = Arc::clone(route);
-            differ.push(Due {
-                route,
-                path,
-                tick,
-                found,
-                rest: Rest::Unknown,
-                counted: true,
-                large: fingerprint.size > LARGE_BYTES,
-            });
-        }
-    }
-    Ok(differ)
+    let places: Vec<_> = files.iter().map(|file| place(route, &file.path)).collect();
+    let placed = files
+        .iter()
+        .zip(&places)
+        .map(|(file, place)| (&file.path, &file.fingerprint, place.placed()));
+    let unchanged = store.unchanged(&route.mapping.name, placed)?;
+    let differ = files.into_iter().zip(unchanged);
+    let differ = differ.filter(|(_, unchanged)| !unchanged);
+    let due = |Found { path, fingerprint }| Due {
+        route: Arc::clone(route),
+        path,
+        tick,
+        found: Some(fingerprint),
+        rest: Rest::Unknown,
+        counted: true,
+        large: fingerprint.size > LARGE_BYTES,
+    };
+    Ok(differ.map(|(file, _)| due(file)).collect())
 }
 
 /// Where the rules send a file.
@@ -352,6 +336,14 @@ enum Place {
 }
 
 impl Place {
+    fn placed(&self) -> Placed<'_> {
+        match self {
+            Self::Slot(address) => Placed::In(address),
+            Self::Unplaceable(_) => Placed::Without,
+            Self::None => Placed::Nowhere,
+        }
+    }
+
     fn slot(&self) -> Option<&SlotAddress> {
         match self {
             Self::Slot(address) => Some(address),
@@ -672,6 +664,9 @@ impl Refusal<'_> {
 /// folder is on now: an unmounted disk is not a deletion. Nor is what a listing could not see.
 fn gone(store: &Store, route: &Route, met: &Met) -> Result<Vec<RelPath>, StoreError> {
     let mapping = &route.mapping;
+    if store.all_met(&mapping.name, |path| met.contains(path))? {
+        return Ok(Vec::new());
+    }
     let Ok(device) = std::fs::metadata(&mapping.folder).map(|meta| meta.dev()) else {
         return Ok(Vec::new());
     };
@@ -683,7 +678,7 @@ fn gone(store: &Store, route: &Route, met: &Met) -> Result<Vec<RelPath>, StoreEr
     for entry in store.files_of(&mapping.name) {
         let (FileKey { path, .. }, file) = entry?;
         let ours = file.fingerprint.device == device || file.fingerprint == Fingerprint::UNKNOWN;
-        if ours && !met.contains(&path) && is_gone(&path) {
+        if ours && !met.contains(PathHash::of(&path)) && is_gone(&path) {
             gone.push(path);
         }
     }

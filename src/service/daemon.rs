@@ -235,7 +235,7 @@ pub async fn run(setup: Setup, mut parts: Parts<'_>) -> Result<Outcome, DaemonEr
     let store = &lasting.store;
     let routes = setup.routes.clone();
     let mut left = store
-        .call(move |store| store.sync().and_then(|()| gather(store, &routes)))
+        .call(move |store| store.leave().and_then(|()| gather(store, &routes)))
         .await?;
     left.calls = Some(lasting.budget.calls());
     drop(lock);

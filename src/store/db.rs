@@ -14,7 +14,7 @@
 //! Records that must change together change in one transaction (`txn`).
 //! Every method blocks; on the async runtime use [`Store::call`].
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::fs::File;
 use std::hash::{BuildHasher, Hasher, RandomState};
@@ -36,6 +36,7 @@ use tokio::sync::Notify;
 use super::envelope::{self, Damage};
 use super::error::StoreError;
 use super::generation::Generation;
+use super::known::{Known, Stand};
 use super::record::{Done, Event, FileRecord, Fingerprint, Job, JobState, SlotRecord, Timestamp};
 use super::txn::{self, Abort, TALLY, Tally, Txn, queue_key, slot_key, stamp};
 use crate::blocking::off_runtime_in_time;
@@ -81,6 +82,7 @@ struct Inner {
     /// Raised with every receipt; a copy to look at has none.
     generation: OnceLock<Mutex<Generation>>,
     wakers: Mutex<HashMap<String, Arc<Notify>>>,
+    known: Known,
 }
 
 /// A queued job, first in its lane.
@@ -125,7 +127,7 @@ mod jobs;
 mod read;
 mod rows;
 
-pub use files::Reconfigured;
+pub use files::{Placed, Reconfigured};
 pub use rows::RowColumn;
 
 type Result<T> = std::result::Result<T, StoreError>;
@@ -137,15 +139,7 @@ impl Store {
             dir: dir.into(),
             source,
         };
-        let config = sled::Config::new()
-            .path(dir)
-            .cache_capacity(CACHE_BYTES)
-            .mode(sled::Mode::LowSpace);
-        let db = (|| config.open())
-            .retry(STILL_CLOSING)
-            .when(is_locked)
-            .call()
-            .map_err(failed)?;
+        let db = open_db(dir).map_err(failed)?;
         let tree = |name| db.open_tree(name).map_err(failed);
         let (files, slots, queue) = (tree("files")?, tree("slots")?, tree("queue")?);
         let (history, rows, meta) = (tree("history")?, tree("rows")?, tree("meta")?);
@@ -158,10 +152,11 @@ impl Store {
         }
         let epoch = epoch.max(read_meta(dir, &meta, "epoch")?.unwrap_or(0)) + 1;
         let tally: Option<Tally> = read_meta(dir, &meta, "tally")?;
-        let log = sync_new(dir).map_err(|source| StoreError::Sync {
+        let unsynced = |source| StoreError::Sync {
             dir: dir.into(),
             source,
-        })?;
+        };
+        let log = sync_new(dir).map_err(unsynced)?;
         let history_len = AtomicUsize::new(history.len());
         let store = Self(Arc::new(Inner {
             dir: dir.into(),
@@ -180,6 +175,7 @@ impl Store {
             was: found,
             generation: OnceLock::new(),
             wakers: Mutex::default(),
+            known: Known::default(),
         }));
         let slots = store.mend_queue()?;
         match tally {
@@ -278,6 +274,43 @@ impl Store {
         Ok(tally.map_or(0, |tally| tally.sequence))
     }
 
+    /// Leaves what is known of files for the next start, which then reads no record of them. Nothing may be
+    /// recorded after it.
+    ///
+    /// # Errors
+    /// When the store fails or the disk refuses; the next start reads the records then.
+    pub fn leave(&self) -> Result<()> {
+        self.sync()?;
+        let stand = self.stand(self.0.epoch)?;
+        let kept = self.0.dir.parent().map(|dir| self.0.known.keep(dir, stand));
+        kept.unwrap_or(Ok(()))
+            .map_err(|source| self.unsynced(source))
+    }
+
+    /// Takes up what the run before this one left.
+    ///
+    /// # Errors
+    /// When sled fails or the tally is damaged.
+    pub(super) fn take_up(&self, state_dir: &Path) -> Result<()> {
+        let stand = self.stand(self.0.epoch - 1)?;
+        self.0.known.take_up(state_dir, &stand);
+        Ok(())
+    }
+
+    #[cfg(test)]
+    pub(super) fn known(&self) -> &Known {
+        &self.0.known
+    }
+
+    fn stand(&self, epoch: u64) -> Result<Stand> {
+        Ok(Stand {
+            build: env!("PIXCELL_VERSION").into(),
+            store: self.0.id,
+            epoch,
+            sequence: self.sequence()?,
+        })
+    }
+
     /// From now on every receipt raises this mark.
     pub(super) fn keep(&self, generation: Generation) {
         // A store is given its mark once, by whoever opened it.
@@ -372,7 +405,8 @@ impl Store {
             meta,
             ..
         } = &*self.0;
-        (files, slots, queue, history, meta)
+        let mut known = self.0.known.copies();
+        let (sequence, answer, files_changed) = (files, slots, queue, history, meta)
             .transaction(
                 |(files, slots, queue, history, meta)| -> ConflictableTransactionResult<_, _> {
                     let tally = txn::get_at("meta", meta, TALLY)?;
@@ -385,18 +419,22 @@ impl Store {
                         history,
                         tally,
                         change: Cell::default(),
+                        files_changed: RefCell::default(),
                     };
                     let answer = body(&txn)?;
                     if let Some(tally) = txn.tallied() {
                         meta.insert(TALLY, txn::seal(TALLY, tally.sequence, &tally)?)?;
                     }
-                    Ok((txn.sequence(), answer))
+                    Ok((txn.sequence(), answer, txn.files_changed.take()))
                 },
             )
             .map_err(|error| match error {
                 TransactionError::Abort((tree, damage)) => self.damaged(tree, damage),
                 TransactionError::Storage(source) => self.failed(source),
-            })
+            })?;
+        known.change(files_changed);
+        drop(known);
+        Ok((sequence, answer))
     }
 
     fn trim_history(&self) -> Result<()> {
@@ -496,6 +534,18 @@ impl std::fmt::Debug for Store {
 /// sled gives this as an I/O error of no particular kind, with the system's answer in its text alone.
 fn is_locked(error: &sled::Error) -> bool {
     matches!(error, sled::Error::Io(io) if io.to_string().starts_with("could not acquire lock"))
+}
+
+/// Opens or creates the database itself.
+fn open_db(dir: &Path) -> sled::Result<Db> {
+    let config = sled::Config::new()
+        .path(dir)
+        .cache_capacity(CACHE_BYTES)
+        .mode(sled::Mode::LowSpace);
+    (|| config.open())
+        .retry(STILL_CLOSING)
+        .when(is_locked)
+        .call()
 }
 
 fn event(address: &SlotAddress, job: &Job, done: Done, at: Timestamp) -> Event {

@@ -12,15 +12,17 @@ mod error;
 pub(crate) mod fixture;
 mod generation;
 mod home;
+mod known;
 mod lock;
 mod record;
 mod recover;
 mod txn;
 
 pub use calls::{CallsFile, Count, Month};
-pub use db::{Reconfigured, RowColumn, Store, Totals, Waiting};
+pub use db::{Placed, Reconfigured, RowColumn, Store, Totals, Waiting};
 pub use error::StoreError;
 pub use home::prepare;
+pub use known::PathHash;
 pub use lock::{Held, Lock, LockError};
 pub use record::{
     Arrival, Done, Event, FileKey, FileRecord, Fingerprint, Intent, Job, JobState, Ledger, Parked,

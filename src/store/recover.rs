@@ -90,6 +90,7 @@ fn open_on(state_dir: &Path, machine: Option<ContentHash>) -> Result<Opened, Sto
     let epoch = mark.as_ref().map_or(0, |mark| mark.epoch);
     let why = match prove(state_dir, &dir, mark.as_ref().ok(), epoch) {
         Ok(store) => {
+            store.take_up(state_dir)?;
             let unproven = match &mark {
                 Ok(mark) if machines_differ(mark.machine, machine) => {
                     Some("the state was written on another machine")

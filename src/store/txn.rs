@@ -1,13 +1,14 @@
 //! One transaction over all trees, and the keys of their records. Here alone a slot's record and its
 //! queue entry change, and always together.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sled::transaction::{ConflictableTransactionError, TransactionalTree};
 
 use super::envelope::{self, Damage};
+use super::known::{Change, Digest, PathHash};
 use super::record::{Event, FileKey, FileRecord, Job, JobState, SlotRecord};
 use crate::config::SpreadsheetRef;
 use crate::image::ContentHash;
@@ -49,6 +50,8 @@ pub struct Txn<'a> {
     pub tally: Tally,
     /// Slots' stamps added and taken away, and whether anything was written.
     pub change: Cell<(u64, bool)>,
+    /// Files' records put and removed.
+    pub files_changed: RefCell<Vec<Change>>,
 }
 
 impl Txn<'_> {
@@ -78,12 +81,21 @@ impl Txn<'_> {
     }
 
     pub fn put_file(&self, key: &FileKey, record: &FileRecord) -> Sealed {
+        self.file_changes(key, Some(Digest::of_record(record)));
         self.put(self.files, &file_key(key), record)
     }
 
     pub fn remove_file(&self, key: &FileKey) -> Sealed {
+        self.file_changes(key, None);
         self.files.remove(file_key(key))?;
+        // Counts as a transaction, so that no copy of `files` from before it passes for a present one.
+        self.change.set((self.change.get().0, true));
         Ok(())
+    }
+
+    fn file_changes(&self, key: &FileKey, digest: Option<Digest>) {
+        let change = (key.mapping.clone(), PathHash::of(&key.path), digest);
+        self.files_changed.borrow_mut().push(change);
     }
 
     /// Changes a slot's record and its queue entry together.

@@ -1,12 +1,11 @@
 //! All that leaves this room: candidates, batches of listed files, and the end of a listing.
 
 use std::collections::HashSet;
-use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::placement::{RelPath, Route};
-use crate::store::Fingerprint;
+use crate::store::{Fingerprint, PathHash};
 
 /// Counts what happens in one run of the daemon, so that any two arrivals have an order.
 #[derive(Debug, Default)]
@@ -56,29 +55,26 @@ pub struct Found {
 
 /// The paths that a listing met, as hashes: 8 bytes a file, and some for room.
 #[derive(Debug, Default)]
-pub struct Met {
-    hasher: RandomState,
-    hashes: HashSet<u64>,
-}
+pub struct Met(HashSet<PathHash>);
 
 impl Met {
     pub(super) fn add(&mut self, path: &RelPath) {
-        self.hashes.insert(self.hasher.hash_one(path));
+        self.0.insert(PathHash::of(path));
     }
 
     /// Whether the listing met this path.
-    pub fn contains(&self, path: &RelPath) -> bool {
-        self.hashes.contains(&self.hasher.hash_one(path))
+    pub fn contains(&self, path: PathHash) -> bool {
+        self.0.contains(&path)
     }
 
     /// How many it met.
     pub fn len(&self) -> usize {
-        self.hashes.len()
+        self.0.len()
     }
 
     /// Whether it met none.
     pub fn is_empty(&self) -> bool {
-        self.hashes.is_empty()
+        self.0.is_empty()
     }
 }
 

@@ -1,13 +1,60 @@
 //! What intake records of files: what was found in each, and what that means for its slot.
 
 use super::{Result, Store, event, read_meta};
+use crate::config::MappingName;
 use crate::image::ContentHash;
-use crate::placement::SlotAddress;
+use crate::placement::{RelPath, SlotAddress};
+use crate::store::known::{Digest, PathHash};
 use crate::store::record::{
     Done, FileKey, FileRecord, Fingerprint, Release, Seen, SlotRecord, Timestamp,
 };
 
 impl Store {
+    /// Which of these files of a mapping, each with the slot that its rule names, are as they were when they
+    /// were last looked at. One with neither slot nor record counts as well.
+    ///
+    /// # Errors
+    /// When sled fails or a record is damaged.
+    pub fn unchanged<'a>(
+        &self,
+        mapping: &MappingName,
+        files: impl IntoIterator<Item = (&'a RelPath, &'a Fingerprint, Placed<'a>)>,
+    ) -> Result<Vec<bool>> {
+        self.ensure_known(mapping)?;
+        let known = self.0.known.copies();
+        let is_known = |(path, fingerprint, placed): (_, _, Placed<'_>)| match (
+            known.get(mapping, PathHash::of(path)),
+            placed,
+        ) {
+            (None, placed) => matches!(placed, Placed::Nowhere),
+            (Some(known), Placed::Nowhere | Placed::Without) => {
+                known == Digest::of(fingerprint, None)
+            }
+            (Some(known), Placed::In(slot)) => known == Digest::of(fingerprint, Some(slot)),
+        };
+        Ok(files.into_iter().map(is_known).collect())
+    }
+
+    /// Whether every known file of the mapping is among those that `met` knows.
+    ///
+    /// # Errors
+    /// When sled fails or a record is damaged.
+    pub fn all_met(&self, mapping: &MappingName, met: impl Fn(PathHash) -> bool) -> Result<bool> {
+        self.ensure_known(mapping)?;
+        Ok(self.0.known.copies().all(mapping, met))
+    }
+
+    fn ensure_known(&self, mapping: &MappingName) -> Result<()> {
+        self.0.known.ensure(mapping, || {
+            self.files_of(mapping)
+                .map(|entry| {
+                    let (key, record) = entry?;
+                    Ok((PathHash::of(&key.path), Digest::of_record(&record)))
+                })
+                .collect()
+        })
+    }
+
     /// Records a whole image and lets `decide` say what it means for its slot.
     ///
     /// When the file's rule names another slot than before, a job that waited in the old one goes.
@@ -174,6 +221,17 @@ impl Store {
         self.put_meta("config", &config)?;
         Ok(changed)
     }
+}
+
+/// Where the rules send a file.
+#[derive(Debug, Clone, Copy)]
+pub enum Placed<'a> {
+    /// To this slot.
+    In(&'a SlotAddress),
+    /// To none, although a rule takes it.
+    Without,
+    /// No rule takes it.
+    Nowhere,
 }
 
 /// What a changed configuration changed.
