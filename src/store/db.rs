@@ -199,21 +199,16 @@ impl Store {
     /// Puts the queue in step with the slots, which alone say what waits, and so reads every slot once.
     /// Returns the sum of their stamps.
     fn mend_queue(&self) -> Result<u64> {
-        let (mut wanted, mut stamps) = (HashMap::new(), 0_u64);
-        for entry in &self.0.slots {
-            let (key, sealed) = entry.map_err(|source| self.failed(source))?;
-            let damaged = |damage| self.damaged("slots", damage);
-            let (sequence, slot): (_, SlotRecord) =
-                envelope::open(&key, &sealed).map_err(damaged)?;
-            stamps = stamps.wrapping_add(stamp(&key, sequence));
-            if slot.job.is_none() {
-                continue;
-            }
-            let address = postcard::from_bytes(&key).map_err(|_| damaged(Damage::Content))?;
-            if let (Some(place), Ok(key)) = (queue_key(&address, &slot), slot_key(&address)) {
-                wanted.insert(place, key);
-            }
-        }
+        let middle = self.middle_slot()?;
+        let (first, second) = std::thread::scope(|scope| {
+            let second = scope.spawn(|| self.survey(self.0.slots.range(middle.clone()..)));
+            let first = self.survey(self.0.slots.range(..middle.clone()));
+            (first, second.join())
+        });
+        let (mut wanted, stamps) = first?;
+        let (more, others) = second.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+        wanted.extend(more);
+        let stamps = stamps.wrapping_add(others);
         for entry in &self.0.queue {
             let (place, key) = entry.map_err(|source| self.failed(source))?;
             if wanted
@@ -233,6 +228,45 @@ impl Store {
                 .map_err(|source| self.failed(source))?;
         }
         Ok(stamps)
+    }
+
+    /// A key in the midst of the slots: by the first byte in which the first and the last of them differ.
+    fn middle_slot(&self) -> Result<Vec<u8>> {
+        let of = |end: sled::Result<Option<(sled::IVec, _)>>| {
+            let end = end.map_err(|source| self.failed(source))?;
+            Ok(end.map_or_else(Vec::new, |(key, _): (_, sled::IVec)| key.to_vec()))
+        };
+        let (first, mut last) = (of(self.0.slots.first())?, of(self.0.slots.last())?);
+        let same = first
+            .iter()
+            .zip(&last)
+            .take_while(|(one, other)| one == other);
+        let at = same.count();
+        last.truncate(at + 1);
+        if let (Some(high), Some(low)) = (last.get_mut(at), first.get(at)) {
+            *high = low.midpoint(*high).saturating_add(1);
+        }
+        Ok(last)
+    }
+
+    /// The queue entries that these slots ask for, each with the slot's key, and the sum of the slots' stamps.
+    fn survey(&self, slots: sled::Iter) -> Result<(HashMap<Vec<u8>, Vec<u8>>, u64)> {
+        let (mut wanted, mut stamps) = (HashMap::new(), 0_u64);
+        for entry in read::letting_go(&self.0.slots, slots) {
+            let (key, sealed) = entry.map_err(|source| self.failed(source))?;
+            let damaged = |damage| self.damaged("slots", damage);
+            let (sequence, slot): (_, SlotRecord) =
+                envelope::open(&key, &sealed).map_err(damaged)?;
+            stamps = stamps.wrapping_add(stamp(&key, sequence));
+            if slot.job.is_none() {
+                continue;
+            }
+            let address = postcard::from_bytes(&key).map_err(|_| damaged(Damage::Content))?;
+            if let (Some(place), Ok(key)) = (queue_key(&address, &slot), slot_key(&address)) {
+                wanted.insert(place, key);
+            }
+        }
+        Ok((wanted, stamps))
     }
 
     /// Which database this is.
