@@ -35,6 +35,7 @@ use tokio::sync::Notify;
 
 use super::envelope::{self, Damage};
 use super::error::StoreError;
+use super::flusher::Flusher;
 use super::generation::Generation;
 use super::known::{Known, Stand};
 use super::record::{Done, Event, FileRecord, Fingerprint, Job, JobState, SlotRecord, Timestamp};
@@ -62,6 +63,8 @@ pub struct Store(Arc<Inner>);
 
 struct Inner {
     dir: PathBuf,
+    /// First to go, as it holds the database as well.
+    flusher: Flusher,
     db: Db,
     files: Tree,
     slots: Tree,
@@ -157,9 +160,12 @@ impl Store {
             source,
         };
         let log = sync_new(dir).map_err(unsynced)?;
+        let their_log = log.try_clone().map_err(unsynced)?;
+        let flusher = Flusher::start(db.clone(), their_log).map_err(unsynced)?;
         let history_len = AtomicUsize::new(history.len());
         let store = Self(Arc::new(Inner {
             dir: dir.into(),
+            flusher,
             db,
             files,
             slots,
@@ -396,6 +402,7 @@ impl Store {
     /// # Errors
     /// When sled or the disk fails.
     pub fn sync(&self) -> Result<()> {
+        self.0.flusher.clean();
         self.0.db.flush().map_err(|source| self.failed(source))?;
         self.0
             .log
@@ -468,6 +475,7 @@ impl Store {
             })?;
         known.change(files_changed);
         drop(known);
+        self.0.flusher.dirty();
         Ok((sequence, answer))
     }
 
@@ -509,6 +517,7 @@ impl Store {
             .meta
             .insert(key, sealed)
             .map_err(|source| self.failed(source))?;
+        self.0.flusher.dirty();
         Ok(())
     }
 
@@ -575,7 +584,9 @@ fn open_db(dir: &Path) -> sled::Result<Db> {
     let config = sled::Config::new()
         .path(dir)
         .cache_capacity(CACHE_BYTES)
-        .mode(sled::Mode::LowSpace);
+        .mode(sled::Mode::LowSpace)
+        // See the flusher.
+        .flush_every_ms(None);
     (|| config.open())
         .retry(STILL_CLOSING)
         .when(is_locked)

@@ -10,6 +10,7 @@ mod envelope;
 mod error;
 #[cfg(test)]
 pub(crate) mod fixture;
+mod flusher;
 mod generation;
 mod home;
 mod known;

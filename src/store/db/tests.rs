@@ -314,3 +314,23 @@ fn the_slots_of_a_spreadsheet_are_its_own_and_all_of_them() {
         assert_eq!(found, wanted);
     }
 }
+
+#[test]
+fn what_nobody_waits_for_is_written_through_all_the_same() {
+    let (dir, store) = store();
+    offer(&store, &address("B2"), &job(1, "a"));
+    let end = std::time::Instant::now() + Duration::from_mins(1);
+    // As a kill at this moment would leave it.
+    let is_there = || {
+        let copy = tempfile::tempdir().unwrap();
+        for name in ["db", "conf"] {
+            std::fs::copy(dir.path().join("db").join(name), copy.path().join(name)).unwrap();
+        }
+        let copy = Store::open(copy.path(), 0);
+        copy.is_ok_and(|copy| copy.queued() == 1)
+    };
+    while !is_there() {
+        assert!(std::time::Instant::now() < end, "it stays in memory");
+        std::thread::park_timeout(Duration::from_millis(50));
+    }
+}
