@@ -53,6 +53,8 @@ const STILL_CLOSING: ConstantBuilder = ConstantBuilder::new()
     .with_max_times(500);
 /// How many lines of history are kept.
 const HISTORY_MOST: usize = 10_000;
+/// Where in `meta` stands from where on numbers are new.
+const IDS_FROM: &str = "ids from";
 /// Grows when the trees or keys change.
 /// 1: no tally. Opening such a store adds it.
 pub(super) const SCHEMA: u32 = 2;
@@ -82,6 +84,8 @@ struct Inner {
     id: u64,
     /// The schema it was found with.
     was: u32,
+    /// Numbers below were given by a database that this one was written anew from.
+    ids_from: u64,
     /// Raised with every receipt; a copy to look at has none.
     generation: OnceLock<Mutex<Generation>>,
     wakers: Mutex<HashMap<String, Arc<Notify>>>,
@@ -128,6 +132,7 @@ impl Totals {
 mod files;
 mod jobs;
 mod read;
+pub(super) mod rewrite;
 mod rows;
 
 pub use files::{Placed, Reconfigured};
@@ -155,6 +160,7 @@ impl Store {
         }
         let epoch = epoch.max(read_meta(dir, &meta, "epoch")?.unwrap_or(0)) + 1;
         let tally: Option<Tally> = read_meta(dir, &meta, "tally")?;
+        let ids_from = read_meta(dir, &meta, IDS_FROM)?.unwrap_or(0);
         let unsynced = |source| StoreError::Sync {
             dir: dir.into(),
             source,
@@ -179,6 +185,7 @@ impl Store {
             epoch,
             id: tally.map_or_else(any_id, |tally| tally.store),
             was: found,
+            ids_from,
             generation: OnceLock::new(),
             wakers: Mutex::default(),
             known: Known::default(),
@@ -390,10 +397,9 @@ impl Store {
     /// # Errors
     /// When sled fails.
     pub fn next_id(&self) -> Result<u64> {
-        self.0
-            .db
-            .generate_id()
-            .map_err(|source| self.failed(source))
+        let id = self.0.db.generate_id();
+        let id = id.map_err(|source| self.failed(source))?;
+        Ok(self.0.ids_from.saturating_add(id))
     }
 
     /// Writes everything through to the disk. sled's own `flush` leaves the last step to a background

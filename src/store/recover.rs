@@ -9,7 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::Store;
-use super::db::SCHEMA;
+use super::db::{SCHEMA, rewrite};
 use super::error::StoreError;
 use super::generation::{self, Found, Generation, Mark};
 use super::record::Timestamp;
@@ -79,6 +79,7 @@ fn open_on(state_dir: &Path, machine: Option<ContentHash>) -> Result<Opened, Sto
         Found::Nothing => Err(false),
         Found::Damaged => Err(true),
     };
+    rewrite::clear(state_dir).map_err(failed)?;
     let there = dir.join("db").exists();
     remove_half_written_snapshots(&dir);
     // A database without a mark is one of schema 1, unless its mark was deleted.
@@ -88,7 +89,15 @@ fn open_on(state_dir: &Path, machine: Option<ContentHash>) -> Result<Opened, Sto
         copy_files(&dir, &before).map_err(failed)?;
     }
     let epoch = mark.as_ref().map_or(0, |mark| mark.epoch);
-    let why = match prove(state_dir, &dir, mark.as_ref().ok(), epoch) {
+    let proved = match prove(state_dir, &dir, mark.as_ref().ok(), epoch) {
+        Ok(store) if mark.is_ok() && store.is_wasteful() => {
+            // Where it fails, what was there before is there still, and as large.
+            let _ = store.rewrite(state_dir, |_| true);
+            prove(state_dir, &dir, mark.as_ref().ok(), epoch)
+        }
+        proved => proved,
+    };
+    let why = match proved {
         Ok(store) => {
             store.take_up(state_dir)?;
             let unproven = match &mark {
