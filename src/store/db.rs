@@ -168,7 +168,8 @@ impl Store {
         let log = sync_new(dir).map_err(unsynced)?;
         let their_log = log.try_clone().map_err(unsynced)?;
         let flusher = Flusher::start(db.clone(), their_log).map_err(unsynced)?;
-        let history_len = AtomicUsize::new(history.len());
+        // Counted with the first line that is added: counting reads all of it, and a start need not wait.
+        let history_len = AtomicUsize::new(usize::MAX / 2);
         let store = Self(Arc::new(Inner {
             dir: dir.into(),
             flusher,
@@ -486,19 +487,26 @@ impl Store {
     }
 
     fn trim_history(&self) -> Result<()> {
+        const TRIM_FROM: usize = HISTORY_MOST + HISTORY_MOST / 10;
         // Counted by additions alone: an occasional recount is cheaper than a tree length per write.
-        if self.0.history_len.fetch_add(1, Ordering::Relaxed) < HISTORY_MOST + HISTORY_MOST / 10 {
+        let length = &self.0.history_len;
+        let is_long = |length| length >= TRIM_FROM;
+        if !is_long(length.fetch_add(1, Ordering::Relaxed)) {
             return Ok(());
         }
-        let mut length = self.0.history.len();
-        while length > HISTORY_MOST {
+        // One recounts, and who comes meanwhile leaves it at that.
+        if !is_long(length.swap(0, Ordering::Relaxed)) {
+            return Ok(());
+        }
+        let mut left = self.0.history.len();
+        while left > HISTORY_MOST {
             self.0
                 .history
                 .pop_min()
                 .map_err(|source| self.failed(source))?;
-            length -= 1;
+            left -= 1;
         }
-        self.0.history_len.store(length, Ordering::Relaxed);
+        length.fetch_add(left, Ordering::Relaxed);
         Ok(())
     }
 

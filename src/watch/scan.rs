@@ -1,6 +1,8 @@
 //! Listing a folder: every regular file below it with its fingerprint, in batches. Opens no file and
 //! follows no link; one stat a file. Blocks: runs on a thread of its own.
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use walkdir::WalkDir;
@@ -74,7 +76,15 @@ fn survey_within(
         // The path itself, when it is a file; if it is a folder, its files are not for this mapping.
         (false, Some(_)) => 0,
     };
-    let relative = |path: &Path| path.strip_prefix(folder).ok().and_then(RelPath::new);
+    let folder_bytes = folder.as_os_str().as_bytes();
+    let relative = |path: &Path| {
+        // As paths are put together here; comparing them part by part takes as long as a stat.
+        let below = path.as_os_str().as_bytes().strip_prefix(folder_bytes);
+        match below.and_then(|below| below.strip_prefix(b"/")) {
+            Some(below) => RelPath::new(Path::new(OsStr::from_bytes(below))),
+            None => path.strip_prefix(folder).ok().and_then(RelPath::new),
+        }
+    };
     let entries = WalkDir::new(&top)
         .follow_links(false)
         .follow_root_links(below.is_none())

@@ -334,3 +334,20 @@ fn what_nobody_waits_for_is_written_through_all_the_same() {
         std::thread::park_timeout(Duration::from_millis(50));
     }
 }
+
+#[test]
+fn the_history_keeps_the_newest_lines_also_when_each_run_adds_only_one() {
+    let (dir, store) = store();
+    let mut lines = sled::Batch::default();
+    for number in 0..HISTORY_MOST + 5 {
+        lines.insert(&u64::try_from(number).unwrap().to_be_bytes(), b"old");
+    }
+    store.0.history.apply_batch(lines).unwrap();
+    drop(store);
+    let store = Store::open(&dir.path().join("db"), 0).unwrap();
+    let (place, job) = (address("B2"), job(1, "a"));
+    offer(&store, &place, &job);
+    let withdrawn = store.withdraw(&place, &job, Timestamp(2)).unwrap();
+    assert_eq!(withdrawn, []);
+    assert_eq!(store.0.history.len(), HISTORY_MOST);
+}
