@@ -139,6 +139,8 @@ pub use files::{Placed, Reconfigured};
 pub use rows::RowColumn;
 
 type Result<T> = std::result::Result<T, StoreError>;
+/// Queue entries, each with its slot's key.
+type Entries = HashMap<Vec<u8>, Vec<u8>>;
 impl Store {
     /// Opens or creates the database in `dir`. [`super::open`] is the way in: it takes care of damage.
     /// Its epoch is later than `epoch` and than that of its last run.
@@ -264,8 +266,8 @@ impl Store {
     }
 
     /// The queue entries that these slots ask for, each with the slot's key, and the sum of the slots' stamps.
-    fn survey(&self, slots: sled::Iter) -> Result<(HashMap<Vec<u8>, Vec<u8>>, u64)> {
-        let (mut wanted, mut stamps) = (HashMap::new(), 0_u64);
+    fn survey(&self, slots: sled::Iter) -> Result<(Entries, u64)> {
+        let (mut wanted, mut stamps) = (Entries::new(), 0_u64);
         for entry in read::letting_go(&self.0.slots, slots) {
             let (key, sealed) = entry.map_err(|source| self.failed(source))?;
             let damaged = |damage| self.damaged("slots", damage);

@@ -6,7 +6,7 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
@@ -94,16 +94,16 @@ impl Store {
 
     /// Copies all records as they are, in their order. Returns how many each tree has.
     fn write_to(&self, beside: &Path) -> Result<Vec<usize>> {
-        let db = open_db(beside).map_err(|source| self.beside(beside, source))?;
+        let db = open_db(beside).map_err(|source| failed_in(beside, source))?;
         let mut counts = Vec::new();
         for (name, tree) in self.trees() {
             let new = db.open_tree(name);
-            let new = new.map_err(|source| self.beside(beside, source))?;
+            let new = new.map_err(|source| failed_in(beside, source))?;
             let mut count = 0;
             for entry in super::read::letting_go(tree, tree.iter()) {
                 let (key, value) = entry.map_err(|source| self.failed(source))?;
                 new.insert(key, value)
-                    .map_err(|source| self.beside(beside, source))?;
+                    .map_err(|source| failed_in(beside, source))?;
                 count += 1;
             }
             counts.push(count);
@@ -111,18 +111,18 @@ impl Store {
         // A new database has more in it.
         counts.pop();
         let meta = db.open_tree("meta");
-        let meta = meta.map_err(|source| self.beside(beside, source))?;
-        db.flush().map_err(|source| self.beside(beside, source))?;
+        let meta = meta.map_err(|source| failed_in(beside, source))?;
+        db.flush().map_err(|source| failed_in(beside, source))?;
         let size = fs::metadata(beside.join("db")).map_or(0, |meta| meta.len());
         // Numbers that were given stay given.
         for (key, value) in [(SIZE, size), (IDS_FROM, self.next_id()?)] {
             let sealed = crate::store::envelope::seal(key.as_bytes(), 0, &value);
             let sealed = sealed.map_err(|_| StoreError::WentBack { dir: beside.into() })?;
             meta.insert(key, sealed)
-                .map_err(|source| self.beside(beside, source))?;
+                .map_err(|source| failed_in(beside, source))?;
         }
         // What it is called in its folder and what it holds is on disk once it is opened.
-        db.flush().map_err(|source| self.beside(beside, source))?;
+        db.flush().map_err(|source| failed_in(beside, source))?;
         Ok(counts)
     }
 
@@ -143,12 +143,12 @@ impl Store {
         counts.pop();
         counts
     }
+}
 
-    fn beside(&self, beside: &Path, source: sled::Error) -> StoreError {
-        StoreError::Sled {
-            dir: PathBuf::from(beside),
-            source,
-        }
+fn failed_in(dir: &Path, source: sled::Error) -> StoreError {
+    StoreError::Sled {
+        dir: dir.into(),
+        source,
     }
 }
 
@@ -230,7 +230,7 @@ mod tests {
         let before = dump(&store);
         // What a kill in the midst of writing leaves.
         fs::create_dir(dir.path().join(BESIDE)).unwrap();
-        fs::write(dir.path().join(BESIDE).join("db"), [7; 100_000]).unwrap();
+        fs::write(dir.path().join(BESIDE).join("db"), vec![7; 100_000]).unwrap();
         drop(store);
         let store = open(dir.path()).unwrap().store;
         assert_eq!(dump(&store), before);
