@@ -1,5 +1,8 @@
 //! A gate: open, or closed with a reason and the time of the next probe. Decisions take the time as an
 //! argument; [`SharedGate`] adds the waiting.
+//!
+//! One probe counts at a time, and whoever makes it holds a [`Probe`]. It ends when that is dropped at the
+//! latest, and after [`LOST_AFTER`] it is taken for lost: nothing that befalls one lane holds up the others.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,6 +15,10 @@ use tokio::time::{Instant, sleep_until};
 use super::react::Probes;
 use crate::config::SpreadsheetRef;
 use crate::store::Timestamp;
+
+/// A probe that is under way for longer than this counts no more, and another may be made. Longer than a
+/// picture of 20 MiB takes at 1 Mbit/s; whoever takes longer all the same costs one call more.
+const LOST_AFTER: Duration = Duration::from_mins(10);
 
 /// Why a gate is closed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,14 +51,22 @@ pub enum Pass {
     /// It may.
     Open,
     /// This one may, to find out; all others wait for its outcome.
-    Probe,
+    Probe(Ticket),
     /// Not before this.
     Wait(Instant),
 }
 
+/// Tells a probe from those before it: what comes of one that no longer counts changes nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ticket(u64);
+
 /// Open or closed.
 #[derive(Debug, Default)]
-pub struct Gate(Option<Shut>);
+pub struct Gate {
+    shut: Option<Shut>,
+    /// Tickets given out.
+    tickets: u64,
+}
 
 #[derive(Debug)]
 struct Shut {
@@ -69,8 +84,15 @@ enum Opens {
     ByProbe {
         probes: Probes,
         failed: u32,
-        probing: bool,
+        probing: Option<Probing>,
     },
+}
+
+/// The probe that counts.
+#[derive(Debug, PartialEq, Eq)]
+struct Probing {
+    ticket: Ticket,
+    lost: Instant,
 }
 
 impl Gate {
@@ -79,13 +101,13 @@ impl Gate {
         let Pause { wait, asked } = wait;
         let until = now + wait;
         if let Some(shut) = self
-            .0
+            .shut
             .as_mut()
             .filter(|shut| matches!(shut.opens, Opens::ByProbe { .. }) || shut.at >= until)
         {
             match &mut shut.opens {
                 // A probe that is told to wait is over; the next one keeps to that wait.
-                Opens::ByProbe { probing, .. } => *probing = false,
+                Opens::ByProbe { probing, .. } => *probing = None,
                 opens if asked => *opens = Opens::AsAsked,
                 _ => {}
             }
@@ -95,10 +117,10 @@ impl Gate {
             }
             return;
         }
-        self.0 = Some(Shut {
+        self.shut = Some(Shut {
             told: Closed {
                 reason: reason.to_owned(),
-                since: self.0.as_ref().map_or(clock, |shut| shut.told.since),
+                since: self.shut.as_ref().map_or(clock, |shut| shut.told.since),
                 until: clock.after(wait),
                 passing: true,
                 failed: 0,
@@ -109,25 +131,25 @@ impl Gate {
     }
 
     /// Closes until a probe gets through, and tells the wait for the next one. `probe`: the call that failed
-    /// was this gate's probe. `None` when it is closed already and a call begun before brings no news.
+    /// was this probe. `None` when it is closed already and a call begun before brings no news.
     pub fn close(
         &mut self,
         reason: &str,
         probes: Probes,
-        probe: bool,
+        probe: Option<Ticket>,
         now: Instant,
         clock: Timestamp,
     ) -> Option<Duration> {
-        let failed = match &self.0 {
+        let failed = match &self.shut {
             Some(Shut {
                 opens:
                     Opens::ByProbe {
                         probes: before,
                         failed,
-                        ..
+                        probing,
                     },
                 ..
-            }) => match (*before == probes, probe) {
+            }) => match (*before == probes, counts(probing.as_ref(), probe)) {
                 (true, true) => failed + 1,
                 (false, true) => 0,
                 // Whoever is heard of is reached, and says what is wrong.
@@ -137,15 +159,15 @@ impl Gate {
             _ => 0,
         };
         let wait = probes.wait(failed);
-        let wait = match &self.0 {
+        let wait = match &self.shut {
             // A wait that the server asked for is kept by probes as well.
             Some(shut) if shut.opens == Opens::AsAsked => wait.max(shut.at - now),
             _ => wait,
         };
-        self.0 = Some(Shut {
+        self.shut = Some(Shut {
             told: Closed {
                 reason: reason.to_owned(),
-                since: self.0.as_ref().map_or(clock, |shut| shut.told.since),
+                since: self.shut.as_ref().map_or(clock, |shut| shut.told.since),
                 until: clock.after(wait),
                 passing: probes == Probes::Host,
                 failed,
@@ -153,7 +175,7 @@ impl Gate {
             opens: Opens::ByProbe {
                 probes,
                 failed,
-                probing: false,
+                probing: None,
             },
             at: now + wait,
         });
@@ -163,42 +185,51 @@ impl Gate {
     /// A call got through: what probes were waiting for is so. `true` when that was the case. A wait goes
     /// on: a call begun before it says nothing of it.
     pub fn open(&mut self) -> bool {
-        self.0
+        self.shut
             .take_if(|shut| matches!(shut.opens, Opens::ByProbe { .. }))
             .is_some()
     }
 
     /// A probe ended without telling anything of the gate; another may try, later.
-    pub fn inconclusive(&mut self, now: Instant, clock: Timestamp) {
-        if let Some(Shut {
-            told,
-            opens:
-                Opens::ByProbe {
-                    probes,
-                    failed,
-                    probing,
-                },
-            at,
-        }) = &mut self.0
-            && *probing
-        {
-            let wait = probes.wait(*failed);
-            (*probing, *at) = (false, now + wait);
-            told.until = clock.after(wait);
+    pub fn inconclusive(&mut self, ticket: Ticket, now: Instant, clock: Timestamp) {
+        if let Some((shut, wait)) = self.end_probe(ticket) {
+            shut.at = now + wait;
+            shut.told.until = clock.after(wait);
         }
+    }
+
+    /// A probe was given back, or its lane is gone; another may try at once.
+    pub fn unused(&mut self, ticket: Ticket) {
+        let _ = self.end_probe(ticket);
+    }
+
+    /// Makes room for another probe, and tells the usual wait before it; `None` when this one counts no more.
+    fn end_probe(&mut self, ticket: Ticket) -> Option<(&mut Shut, Duration)> {
+        let shut = self.shut.as_mut()?;
+        let Opens::ByProbe {
+            probes,
+            failed,
+            probing,
+        } = &mut shut.opens
+        else {
+            return None;
+        };
+        let wait = probes.wait(*failed);
+        probing.take_if(|probing| probing.ticket == ticket)?;
+        Some((shut, wait))
     }
 
     /// A person may have mended it: tried at the next call. A wait that the server asked for goes on. Tells
     /// why it was closed until now; `None`: nothing changes.
     pub fn try_now(&mut self, now: Instant) -> Option<String> {
         let why = self.closed(now)?.reason.clone();
-        match &mut self.0 {
+        match &mut self.shut {
             Some(Shut {
                 opens: Opens::ByProbe { probing, .. },
                 at,
                 ..
-            }) => (*probing, *at) = (false, now),
-            Some(shut) if shut.opens == Opens::ByTime => self.0 = None,
+            }) => (*probing, *at) = (None, now),
+            Some(shut) if shut.opens == Opens::ByTime => self.shut = None,
             _ => return None,
         }
         Some(why)
@@ -206,37 +237,44 @@ impl Gate {
 
     /// Whether a call may go through now. [`Pass::Probe`] is given to one caller at a time.
     pub fn pass(&mut self, now: Instant) -> Pass {
-        match &mut self.0 {
+        match &mut self.shut {
             None => Pass::Open,
             Some(shut) if now < shut.at => Pass::Wait(shut.at),
             Some(Shut {
                 opens: Opens::AsAsked | Opens::ByTime,
                 ..
             }) => {
-                self.0 = None;
+                self.shut = None;
                 Pass::Open
             }
-            // The prober's end wakes whoever waits; the time is a bound in case it never ends.
-            Some(Shut {
-                opens: Opens::ByProbe { probing: true, .. },
-                ..
-            }) => Pass::Wait(now + Probes::Person.wait(0)),
             Some(Shut {
                 opens: Opens::ByProbe { probing, .. },
                 ..
-            }) => {
-                *probing = true;
-                Pass::Probe
-            }
+            }) => match probing {
+                // Its end wakes whoever waits.
+                Some(Probing { lost, .. }) if now < *lost => Pass::Wait(*lost),
+                _ => {
+                    self.tickets += 1;
+                    let ticket = Ticket(self.tickets);
+                    let lost = now + LOST_AFTER;
+                    *probing = Some(Probing { ticket, lost });
+                    Pass::Probe(ticket)
+                }
+            },
         }
     }
 
     /// Why it is closed. A pause that is over needs nobody to open it.
     pub fn closed(&self, now: Instant) -> Option<&Closed> {
-        let shut = self.0.as_ref()?;
+        let shut = self.shut.as_ref()?;
         let by_probe = matches!(shut.opens, Opens::ByProbe { .. });
         (by_probe || now < shut.at).then_some(&shut.told)
     }
+}
+
+/// Whether `probe` is the probe that counts.
+fn counts(probing: Option<&Probing>, probe: Option<Ticket>) -> bool {
+    probing.is_some_and(|probing| Some(probing.ticket) == probe)
 }
 
 /// A gate that several tasks pass.
@@ -246,9 +284,35 @@ pub struct SharedGate {
     changed: Notify,
 }
 
+/// A probe, for as long as somebody is at it. Dropped, it is given back unused.
+#[derive(Debug)]
+pub struct Probe {
+    gate: Arc<SharedGate>,
+    ticket: Ticket,
+}
+
+impl Probe {
+    /// Which one it is.
+    pub fn ticket(&self) -> Ticket {
+        self.ticket
+    }
+
+    /// A call was made, and told nothing of the gate unless it has changed it already.
+    pub fn inconclusive(self, now: Instant, clock: Timestamp) {
+        self.gate
+            .change(|gate| gate.inconclusive(self.ticket, now, clock));
+    }
+}
+
+impl Drop for Probe {
+    fn drop(&mut self) {
+        self.gate.change(|gate| gate.unused(self.ticket));
+    }
+}
+
 impl SharedGate {
-    /// Waits until a call may go through.
-    pub async fn pass(&self) -> Pass {
+    /// Waits until a call may go through; it is a probe when one is told.
+    pub async fn pass(self: &Arc<Self>) -> Option<Probe> {
         loop {
             let changed = self.changed.notified();
             match self.with(|gate| gate.pass(Instant::now())) {
@@ -258,7 +322,11 @@ impl SharedGate {
                         () = sleep_until(until) => {}
                     }
                 }
-                pass => return pass,
+                Pass::Open => return None,
+                Pass::Probe(ticket) => {
+                    let gate = Arc::clone(self);
+                    return Some(Probe { gate, ticket });
+                }
             }
         }
     }
@@ -319,6 +387,15 @@ mod tests {
         Duration::from_secs(seconds)
     }
 
+    /// The probe that the gate gives out now.
+    #[track_caller]
+    fn probe(gate: &mut Gate, now: Instant) -> Ticket {
+        match gate.pass(now) {
+            Pass::Probe(ticket) => ticket,
+            pass => panic!("{pass:?}"),
+        }
+    }
+
     #[test]
     fn a_pause_ends_by_itself_and_the_longest_counts() {
         let (mut gate, now) = (Gate::default(), Instant::now());
@@ -332,18 +409,18 @@ mod tests {
     #[test]
     fn a_closed_gate_lets_one_probe_through_at_a_time_and_waits_longer_after_each() {
         let (mut gate, now) = (Gate::default(), Instant::now());
-        gate.close("wrong secret", Probes::Person, false, now, CLOCK);
+        gate.close("wrong secret", Probes::Person, None, now, CLOCK);
         // Another lane's failure of the same moment does not count as a failed probe.
-        let late = gate.close("wrong secret", Probes::Person, false, now, CLOCK);
+        let late = gate.close("wrong secret", Probes::Person, None, now, CLOCK);
         assert_eq!(late, None);
         assert_eq!(gate.pass(now), Pass::Wait(now + secs(30)));
         let later = now + secs(30);
-        assert_eq!(gate.pass(later), Pass::Probe);
+        let first = probe(&mut gate, later);
         assert!(matches!(gate.pass(later), Pass::Wait(_)));
-        gate.close("wrong secret", Probes::Person, true, later, CLOCK);
+        gate.close("wrong secret", Probes::Person, Some(first), later, CLOCK);
         assert_eq!(gate.pass(later), Pass::Wait(later + secs(60)));
         gate.try_now(later);
-        assert_eq!(gate.pass(later), Pass::Probe);
+        probe(&mut gate, later);
         assert!(gate.open());
         assert_eq!(gate.pass(later), Pass::Open);
     }
@@ -351,16 +428,51 @@ mod tests {
     #[test]
     fn a_probe_that_tells_nothing_makes_room_for_another() {
         let (mut gate, now) = (Gate::default(), Instant::now());
-        gate.close("no permission", Probes::Person, false, now, CLOCK);
-        assert_eq!(gate.pass(now + secs(30)), Pass::Probe);
-        gate.inconclusive(now + secs(31), CLOCK);
-        assert_eq!(gate.pass(now + secs(61)), Pass::Probe);
+        gate.close("no permission", Probes::Person, None, now, CLOCK);
+        let first = probe(&mut gate, now + secs(30));
+        gate.inconclusive(first, now + secs(31), CLOCK);
+        assert_eq!(gate.pass(now + secs(31)), Pass::Wait(now + secs(61)));
+        let second = probe(&mut gate, now + secs(61));
+        // One that was given back tells less still: no call was made.
+        gate.unused(second);
+        probe(&mut gate, now + secs(61));
+    }
+
+    #[test]
+    fn a_probe_that_is_lost_holds_up_nobody_for_ever_and_counts_no_more() {
+        let (mut gate, now) = (Gate::default(), Instant::now());
+        gate.close("wrong secret", Probes::Person, None, now, CLOCK);
+        let begun = now + secs(30);
+        let lost = probe(&mut gate, begun);
+        let over = begun + LOST_AFTER;
+        assert_eq!(gate.pass(over - secs(1)), Pass::Wait(over));
+        let second = probe(&mut gate, over);
+        // Whatever comes of the first one after all, the second one is still under way.
+        gate.inconclusive(lost, over, CLOCK);
+        gate.unused(lost);
+        assert_eq!(
+            gate.close("no", Probes::Person, Some(lost), over, CLOCK),
+            None
+        );
+        assert!(matches!(gate.pass(over), Pass::Wait(_)));
+        let wait = gate.close("no", Probes::Person, Some(second), over, CLOCK);
+        assert_eq!(wait, Some(secs(60)));
+    }
+
+    #[test]
+    fn a_probe_from_before_a_person_mended_it_delays_no_try_after_it() {
+        let (mut gate, now) = (Gate::default(), Instant::now());
+        gate.close("wrong secret", Probes::Person, None, now, CLOCK);
+        let before = probe(&mut gate, now + secs(30));
+        gate.try_now(now + secs(31));
+        gate.inconclusive(before, now + secs(32), CLOCK);
+        probe(&mut gate, now + secs(32));
     }
 
     #[test]
     fn a_throttling_does_not_open_what_a_person_has_to() {
         let (mut gate, now) = (Gate::default(), Instant::now());
-        gate.close("wrong secret", Probes::Person, false, now, CLOCK);
+        gate.close("wrong secret", Probes::Person, None, now, CLOCK);
         gate.pause("throttled", asked(1), now, CLOCK);
         assert_eq!(gate.pass(now + secs(2)), Pass::Wait(now + secs(30)));
     }
@@ -368,12 +480,12 @@ mod tests {
     #[test]
     fn a_throttled_probe_keeps_to_the_wait_it_was_told() {
         let (mut gate, now) = (Gate::default(), Instant::now());
-        gate.close("wrong secret", Probes::Person, false, now, CLOCK);
+        gate.close("wrong secret", Probes::Person, None, now, CLOCK);
         let later = now + secs(30);
-        assert_eq!(gate.pass(later), Pass::Probe);
+        probe(&mut gate, later);
         gate.pause("throttled", asked(52), later, CLOCK);
         assert_eq!(gate.pass(later), Pass::Wait(later + secs(52)));
-        assert_eq!(gate.pass(later + secs(52)), Pass::Probe);
+        probe(&mut gate, later + secs(52));
     }
 
     #[test]
@@ -407,18 +519,18 @@ mod tests {
     #[test]
     fn a_host_that_cannot_be_reached_is_probed_by_one_and_gives_way_to_what_the_api_says() {
         let (mut gate, now) = (Gate::default(), Instant::now());
-        let first = gate.close("unreachable", Probes::Host, false, now, CLOCK);
+        let first = gate.close("unreachable", Probes::Host, None, now, CLOCK);
         assert!(first.is_some_and(|wait| wait <= secs(2)));
         let later = now + secs(2);
-        assert_eq!(gate.pass(later), Pass::Probe);
+        let first = probe(&mut gate, later);
         // A call that was begun before the gate closed fails while the probe is under way.
-        let late = gate.close("unreachable", Probes::Host, false, later, CLOCK);
+        let late = gate.close("unreachable", Probes::Host, None, later, CLOCK);
         assert_eq!(late, None);
         assert!(matches!(gate.pass(later), Pass::Wait(_)));
-        gate.close("unreachable", Probes::Host, true, later, CLOCK);
+        gate.close("unreachable", Probes::Host, Some(first), later, CLOCK);
         assert_eq!(gate.closed(later).map(|closed| closed.failed), Some(1));
         // Another one gets an answer: the host is there, and the secret is wrong.
-        let told = gate.close("wrong secret", Probes::Person, false, later, CLOCK);
+        let told = gate.close("wrong secret", Probes::Person, None, later, CLOCK);
         assert_eq!(told, Some(secs(30)));
         let closed = gate.closed(later).unwrap();
         assert_eq!((closed.passing, closed.failed), (false, 0));
@@ -428,14 +540,14 @@ mod tests {
     fn a_gate_that_closes_for_a_person_keeps_the_wait_that_the_server_asked_for() {
         let (mut gate, now) = (Gate::default(), Instant::now());
         gate.pause("throttled", asked(52), now, CLOCK);
-        gate.close("wrong secret", Probes::Person, false, now, CLOCK);
+        gate.close("wrong secret", Probes::Person, None, now, CLOCK);
         assert_eq!(gate.pass(now), Pass::Wait(now + secs(52)));
     }
 
     #[tokio::test(start_paused = true)]
     async fn whoever_waits_is_woken_when_the_gate_opens() {
-        let gate = std::sync::Arc::new(SharedGate::default());
-        gate.change(|gate| gate.close("x", Probes::Quota, false, Instant::now(), CLOCK));
+        let gate = Arc::new(SharedGate::default());
+        gate.change(|gate| gate.close("x", Probes::Quota, None, Instant::now(), CLOCK));
         let start = Instant::now();
         let waiter = {
             let gate = gate.clone();
@@ -443,7 +555,41 @@ mod tests {
         };
         tokio::task::yield_now().await;
         gate.change(Gate::open);
-        assert_eq!(waiter.await.unwrap(), Pass::Open);
+        assert!(waiter.await.unwrap().is_none());
         assert_eq!(start.elapsed(), Duration::ZERO);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_probe_is_over_with_whoever_made_it() {
+        let gate = Arc::new(SharedGate::default());
+        gate.change(|gate| gate.close("x", Probes::Person, None, Instant::now(), CLOCK));
+        let prober = {
+            let gate = gate.clone();
+            tokio::spawn(async move {
+                let _probe = gate.pass().await;
+                std::future::pending::<()>().await;
+            })
+        };
+        tokio::time::sleep(secs(31)).await;
+        let start = Instant::now();
+        let next = {
+            let gate = gate.clone();
+            tokio::spawn(async move { gate.pass().await.is_some() })
+        };
+        tokio::task::yield_now().await;
+        prober.abort();
+        assert!(next.await.unwrap());
+        assert_eq!(start.elapsed(), Duration::ZERO);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_prober_that_never_ends_is_followed_by_another() {
+        let gate = Arc::new(SharedGate::default());
+        gate.change(|gate| gate.close("x", Probes::Person, None, Instant::now(), CLOCK));
+        let hangs = gate.pass().await.unwrap();
+        let start = Instant::now();
+        let next = gate.pass().await.unwrap();
+        assert_eq!(start.elapsed().as_secs(), LOST_AFTER.as_secs());
+        assert_ne!(hangs.ticket(), next.ticket());
     }
 }

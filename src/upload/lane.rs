@@ -18,7 +18,7 @@ use tracing::{debug, info, warn};
 
 use super::append::{Appending, Failed};
 use super::budget::{Budget, Permit};
-use super::gate::{Closed, Gate, Pass, Pause, SharedGate};
+use super::gate::{Closed, Gate, Pause, Probe, SharedGate, Ticket};
 use super::keys::KeyColumn;
 use super::names::{SheetNames, clashes};
 use super::react::{Probes, Reaction, back_off, react};
@@ -219,10 +219,10 @@ enum Next {
 }
 
 /// Whose probes the lane has taken: nobody else gets through until it gives them back.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Default)]
 struct Probing {
-    own: bool,
-    app: bool,
+    own: Option<Probe>,
+    app: Option<Probe>,
 }
 
 struct Worker {
@@ -240,13 +240,6 @@ struct Worker {
     not_before: BTreeMap<SlotAddress, Timestamp>,
     /// No call begins after this.
     stop: CancellationToken,
-}
-
-impl Drop for Worker {
-    /// A lane that is told to stop may just have taken a probe.
-    fn drop(&mut self) {
-        self.give_back();
-    }
 }
 
 impl Worker {
@@ -277,12 +270,12 @@ impl Worker {
                 continue;
             }
             // The lane's own gate first: it must not hold a probe of the app's while it waits.
-            self.probing.own = self.lane.gate.pass().await == Pass::Probe;
+            self.probing.own = self.lane.gate.pass().await;
             let Some((mapping, permit)) = self.permit().await? else {
-                self.give_back();
+                self.probing = Probing::default();
                 continue;
             };
-            self.probing.app = self.shared().gate.pass().await == Pass::Probe;
+            self.probing.app = self.shared().gate.pass().await;
             // Newer content may have come while the gates were closed, or none may be due any more.
             let waiting = match mapping {
                 Some(mapping) => self.newest().await?.remove(&mapping),
@@ -292,7 +285,7 @@ impl Worker {
                 Some(waiting) if self.wait_for(&waiting).is_zero() => {
                     return Ok(Next::Job(Box::new(waiting), permit));
                 }
-                _ => self.give_back(),
+                _ => self.probing = Probing::default(),
             }
         }
     }
@@ -344,14 +337,10 @@ impl Worker {
 
     /// A probe that learnt nothing ends here; whatever was learnt has changed the gates already.
     fn give_back(&mut self) {
-        let probing = std::mem::take(&mut self.probing);
+        let Probing { own, app } = std::mem::take(&mut self.probing);
         let (now, clock) = (Instant::now(), Timestamp::now());
-        let gates = [
-            (probing.own, &self.lane.gate),
-            (probing.app, &self.shared().gate),
-        ];
-        for (_, gate) in gates.into_iter().filter(|(probing, _)| *probing) {
-            gate.change(|gate| gate.inconclusive(now, clock));
+        for probe in own.into_iter().chain(app) {
+            probe.inconclusive(now, clock);
         }
     }
 
@@ -719,7 +708,7 @@ impl Worker {
                     .await;
             }
             Reaction::CloseApp(probes) => {
-                let probe = self.probing.app;
+                let probe = self.probing.app.as_ref().map(Probe::ticket);
                 let gate = &self.shared().gate;
                 self.close(gate, "the app", &job, slot, &error, (probes, probe));
                 // Others may get through and open it again, for ever: this lane then waits all the same.
@@ -734,7 +723,8 @@ impl Worker {
                 clock
             }
             Reaction::CloseLane(probes) => {
-                let (gate, probe) = (&self.lane.gate, self.probing.own);
+                let probe = self.probing.own.as_ref().map(Probe::ticket);
+                let gate = &self.lane.gate;
                 self.close(
                     gate,
                     "this spreadsheet",
@@ -805,7 +795,7 @@ impl Worker {
         job: &Job,
         slot: &crate::placement::Slot,
         error: &CallError,
-        (probes, probe): (Probes, bool),
+        (probes, probe): (Probes, Option<Ticket>),
     ) {
         let (now, clock, reason) = (Instant::now(), Timestamp::now(), error.to_string());
         let before = gate.closed();

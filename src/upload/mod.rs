@@ -11,10 +11,12 @@ mod lane;
 mod names;
 mod react;
 mod resolve;
+#[cfg(test)]
+mod tests;
 
 pub use allowance::Pace;
 pub use budget::{Budget, Calls, Permit};
-pub use gate::{Closed, Gate, LaneGates, Pass, Pause, SharedGate};
+pub use gate::{Closed, Gate, LaneGates, Pass, Pause, Probe, SharedGate, Ticket};
 pub use lane::{Documents, Lane, LaneEvent, LaneState, Shared, run};
 pub use names::SheetNames;
 pub use react::{Reaction, react};
