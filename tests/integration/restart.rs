@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use pixcell::sandbox::Endpoint;
 
-use crate::support::{Mapping, Rig, jpeg, png};
+use crate::support::{Mapping, Rig, Signal, jpeg, png, with_comments};
 
 #[test]
 fn a_restart_with_unchanged_files_makes_no_call_at_all() {
@@ -34,6 +34,60 @@ fn a_restart_with_unchanged_files_makes_no_call_at_all() {
         (more(Endpoint::TenantToken), more(Endpoint::SheetsQuery)),
         (1, 1)
     );
+}
+
+/// Bytes that the daemon has read so far, from files or elsewhere.
+fn read_so_far(rig: &Rig) -> u64 {
+    let told = fs::read_to_string(format!("/proc/{}/io", rig.daemon().pid())).unwrap();
+    let line = told.lines().find_map(|line| line.strip_prefix("rchar: "));
+    line.unwrap().parse().unwrap()
+}
+
+/// How many files the daemon has looked at, as its metrics tell.
+fn looked_at(rig: &Rig) -> u64 {
+    let told = rig.wait_page("/metrics", |answer| {
+        answer.text().contains("_candidates_total")
+    });
+    let text = told.text();
+    let counts = text
+        .lines()
+        .filter(|line| line.starts_with("pixcell_candidates_total{"));
+    counts
+        .map(|line| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap())
+        .sum()
+}
+
+#[test]
+fn neither_a_restart_nor_a_rescan_reads_what_has_not_changed() {
+    const FILES: u32 = 12;
+    const LENGTH: u64 = 2_000_000;
+    let mut rig = Rig::with(|plan| plan.top.push("status: {listen: \"127.0.0.1:0\"}".into()));
+    for row in 1..=FILES {
+        let picture = with_comments(&jpeg(row), usize::try_from(LENGTH).unwrap());
+        rig.drop_file(format!("B{row}.jpg"), &picture);
+    }
+    rig.start();
+    rig.wait("all are written", |state| {
+        state.calls(Endpoint::ValuesImage) == u64::from(FILES) && state.in_flight.is_empty()
+    });
+    // Each was read once to be hashed and once to be sent.
+    let all = LENGTH * u64::from(FILES);
+    let first = read_so_far(&rig);
+    assert!(first >= all, "{first} of {all}");
+    let looks = looked_at(&rig);
+    assert!(looks >= u64::from(FILES), "{looks}");
+    rig.stop();
+    rig.start();
+    rig.daemon().signal(Signal::USR1);
+    rig.daemon().wait_line(&["listing the folder, as asked"]);
+    rig.fence();
+    // The program, its configuration and its state.
+    let again = read_so_far(&rig);
+    assert!(again < LENGTH, "{again} bytes read");
+    // The sentinel, once for each thing that happened to it.
+    let looks = looked_at(&rig);
+    assert!(looks < u64::from(FILES), "{looks}");
+    rig.finish(u64::from(FILES));
 }
 
 #[test]
