@@ -44,6 +44,23 @@ fn a_version_that_failed_is_not_repeated_once_a_newer_one_is_there() {
 }
 
 #[test]
+fn a_call_that_fails_after_a_newer_version_came_is_not_repeated() {
+    let mut rig = Rig::started();
+    rig.fault(Fault::on(Endpoint::ValuesImage).answer(503, 1500, "busy"));
+    rig.hold_writes();
+    rig.drop_file("B2.png", &png(1));
+    rig.wait_held();
+    rig.drop_file("B2.png", &png(2));
+    rig.wait_queued("B2.png", &png(2));
+    rig.sandbox().release();
+    rig.expect("B2", &png(2));
+    rig.finish(2);
+    // The first one was never in the cell, neither before nor after.
+    let revision = rig.state().sheet(DOC, SHEET).unwrap().revision;
+    assert_eq!(revision, 2, "with the sentinel");
+}
+
+#[test]
 fn a_file_that_is_rewritten_without_a_pause_is_sent_all_the_same() {
     let mut rig = Rig::with(|plan| plan.watch = "settle: 10m".into());
     rig.start();
