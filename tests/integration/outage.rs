@@ -1,6 +1,7 @@
 //! What takes hours, in the time of the runtime: the whole daemon in this process, real files, a real store
 //! and real HTTP, but its clock is moved on by hand. A day without the API: one probe for the app, and at
-//! the end every cell holds its newest picture. A key that no row says: looks after growing waits.
+//! the end every cell holds its newest picture. A key that no row says: looks after growing waits. A day
+//! on which nothing changes: no call.
 
 use std::fs;
 use std::path::Path;
@@ -376,5 +377,56 @@ fn a_missing_row_is_looked_for_by_one_read_after_growing_waits_and_found_when_it
     assert!(
         state.image(DOCUMENTS[0], SHEET, "D7").is_none(),
         "case counts"
+    );
+}
+
+#[test]
+fn a_day_on_which_nothing_changes_costs_no_call_but_for_tokens() {
+    let mut plan = Plan {
+        mappings: vec![Mapping::new("lobby", "lobby", DOCUMENTS[0])],
+        ..Plan::default()
+    };
+    plan.sandbox.documents = vec![document(DOCUMENTS[0])];
+    plan.feishu.push("request_timeout: 1h".into());
+    plan.feishu.push("monthly_calls: 10000".into());
+    let home = tempfile::tempdir().unwrap();
+    let mut api = Api::new(plan.sandbox.clone(), Away::Refused);
+    api.come_back();
+    let setup = setup(&plan, home.path(), &api);
+    let bring = |row: u32| {
+        fs::write(home.path().join(format!("lobby/B{row}.png")), png(row)).unwrap();
+    };
+    let written = |row: u32| api.holds(DOCUMENTS[0], row, &png(row));
+    let minutes = u32::try_from(DAY.as_secs() / 60).unwrap();
+    let tokens = [Endpoint::TenantToken, Endpoint::UserToken];
+    let others = || {
+        let calls = api.sandbox().state().calls_by_endpoint;
+        let others = calls
+            .iter()
+            .filter(|(endpoint, _)| !tokens.contains(endpoint));
+        others.map(|(_, calls)| calls).sum::<u64>()
+    };
+    by_hand(
+        setup,
+        |_| {},
+        async || {
+            bring(1);
+            soon(home.path(), |_| written(1)).await;
+            soon(home.path(), |status| status.totals.written == 1).await;
+            let before = others();
+            assert_eq!(before, 2, "the sheets and the picture");
+            for _ in 0..minutes {
+                tokio::time::advance(Duration::from_mins(1)).await;
+                a_moment().await;
+            }
+            assert_eq!(others(), before);
+            // The day has passed for the daemon, and it is awake: its token is too old.
+            let fetched = api.sandbox().state().calls(Endpoint::TenantToken);
+            bring(2);
+            soon(home.path(), |_| written(2)).await;
+            assert_eq!(others(), before + 1);
+            let now = api.sandbox().state().calls(Endpoint::TenantToken);
+            assert_eq!(now, fetched + 1);
+        },
     );
 }
