@@ -6,7 +6,7 @@ use std::process::Command;
 
 use rstest::rstest;
 
-use crate::support::{Random, Rig, png};
+use crate::support::{Random, Rig, get, library, png};
 
 fn cut(path: &Path) {
     let length = fs::metadata(path).unwrap().len();
@@ -80,6 +80,42 @@ fn a_state_directory_deleted_under_the_daemon_ends_it_before_another_call() {
     rig.start();
     rig.expect("B2", &png(2));
     rig.expect("B1", &png(1));
+}
+
+#[test]
+fn whoever_asks_is_answered_while_the_disk_takes_its_time() {
+    let mut rig = Rig::new();
+    let hang = rig.path("hang");
+    rig.plan
+        .top
+        .push("status: {listen: \"127.0.0.1:0\"}".into());
+    rig.plan.env = vec![
+        ("LD_PRELOAD", library("hang").display().to_string()),
+        ("HANG", hang.display().to_string()),
+    ];
+    rig.write_config();
+    rig.start();
+    rig.drop_file("B2.png", &png(1));
+    rig.expect("B2", &png(1));
+    rig.daemon().wait_line(&["written", "file=B2.png"]);
+    // The answer is there, and its receipt is being written through.
+    rig.hold_writes();
+    rig.drop_file("B2.png", &png(2));
+    rig.wait_held();
+    fs::write(&hang, "").unwrap();
+    rig.sandbox().release();
+    rig.expect("B2", &png(2));
+    let page = rig.page();
+    for _ in 0..20 {
+        assert!(get(page, "/api/status").text().contains("\"lanes\""));
+        assert!(get(page, "/metrics").text().contains("pixcell_"));
+        assert_eq!(rig.status()["totals"]["written"], 1);
+    }
+    let hash = pixcell::image::ContentHash::of(&png(2)).to_string();
+    assert!(!rig.daemon().has_line(&["written", &hash]), "not slow");
+    fs::remove_file(&hang).unwrap();
+    rig.daemon().wait_line(&["written", &hash]);
+    rig.finish(2);
 }
 
 /// A small file system in memory, mounted while this lives.

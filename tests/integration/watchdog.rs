@@ -3,36 +3,15 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::process::Command;
 use std::time::Duration;
 
 use pixcell::sandbox::{Endpoint, Fault};
 
-use crate::support::{DOC, Mapping, Rig, document, png};
+use crate::support::{DOC, Mapping, Rig, document, library, png};
 
 const ALIVE: &str = "WATCHDOG=1";
 /// Of systemd's, in microseconds: one ping every 100 ms, and no step is overdue before 5 s.
 const PERIOD: &str = "400000";
-
-/// A library to be preloaded: `hang` makes a daemon's disk hang while the file `$HANG` exists, `threads`
-/// gives it no further thread while the file `$REFUSE` exists.
-fn library(name: &str) -> PathBuf {
-    let source = format!("{}/tests/fixtures/{name}.c", env!("CARGO_MANIFEST_DIR"));
-    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
-    // Several tests, and several test processes, may do this at once.
-    let made = tempfile::NamedTempFile::new_in(&folder)
-        .unwrap()
-        .into_temp_path();
-    let library = folder.join(format!("{name}.so"));
-    let compiled = Command::new("cc")
-        .args(["-shared", "-fPIC", "-o"])
-        .args([made.as_os_str(), source.as_ref()])
-        .arg("-ldl")
-        .status();
-    assert!(compiled.expect("a C compiler").success());
-    made.persist(&library).unwrap();
-    library
-}
 
 #[test]
 fn pings_end_when_the_disk_hangs_and_come_again_when_it_goes_on() {
