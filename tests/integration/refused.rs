@@ -351,3 +351,29 @@ fn a_file_that_is_being_written_costs_no_line_and_one_that_was_left_behind_does(
     rig.daemon().wait_line(&["written", "file=B3.png"]);
     assert!(!rig.daemon().has_line(&["held", "B3.png"]));
 }
+
+#[test]
+fn the_list_of_rejected_files_is_bounded_and_each_goes_with_its_file() {
+    const FILES: u64 = 1_010;
+    const LISTED: usize = 1_000;
+    let mut rig = Rig::new();
+    for number in 0..FILES {
+        rig.drop_file(format!("A{number}.png"), b"no picture");
+    }
+    rig.drop_file("B2.png", &png(1));
+    rig.start();
+    let listed = |status: &Value| status["refused"].as_array().unwrap().len();
+    let rejected = |status: &Value| status["mappings"][0]["rejected"].as_u64();
+    let status = rig.status();
+    assert_eq!((listed(&status), rejected(&status)), (LISTED, Some(FILES)));
+    rig.expect("B2", &png(1));
+    rig.stop();
+    for number in 0..FILES {
+        fs::remove_file(rig.file(format!("A{number}.png"))).unwrap();
+    }
+    // A listing finds that they are gone, and nothing is kept of them.
+    rig.start();
+    let status = rig.wait_status("forgotten", |status| rejected(status) == Some(0));
+    assert_eq!(listed(&status), 0);
+    rig.finish(1);
+}
