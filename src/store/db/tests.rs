@@ -165,6 +165,62 @@ fn a_refused_or_vanished_file_takes_its_job_along_but_not_another_files() {
 }
 
 #[test]
+fn the_history_is_cut_back_to_its_bound_and_the_newest_stay() {
+    const NEW: u64 = 8;
+    let most = HISTORY_MOST + HISTORY_MOST / 10;
+    let (dir, store) = store();
+    // What earlier runs left: nearly as much as there may be, older than all that follows.
+    for old in 0..most - 3 {
+        let key = [0_u64.to_be_bytes(), (old as u64).to_be_bytes()].concat();
+        store.0.history.insert(key, b"old").unwrap();
+    }
+    drop(store);
+    let store = Store::open(&dir.path().join("db"), 0).unwrap();
+    let (place, job) = (address("B2"), job(1, "a"));
+    offer(&store, &place, &job);
+    let mut lengths = Vec::new();
+    for at in 1..=NEW {
+        let parked = Parked {
+            reason: String::new(),
+            code: None,
+            log_id: None,
+            at: Timestamp(at),
+            until: Release::Person,
+        };
+        assert!(store.park(&place, &job, &parked, false).unwrap());
+        lengths.push(store.0.history.len());
+    }
+    assert_eq!(lengths.iter().max(), Some(&most));
+    assert_eq!(lengths.last(), Some(&(HISTORY_MOST + 4)), "{lengths:?}");
+    let told = store.history().take(8).map(|event| event.unwrap().at.0);
+    assert!(told.eq((1..=NEW).rev()));
+}
+
+/// `cargo test --lib a_million_updates -- --ignored --nocapture`: some minutes.
+#[test]
+#[ignore = "takes minutes"]
+fn a_million_updates_of_500_slots_stay_small_on_disk() {
+    const KEYS: u64 = 500;
+    const MOST: u64 = 50 * 1024 * 1024;
+    let (_dir, store) = store();
+    let mut largest = 0;
+    for update in 0..1_000_000 {
+        let place = address(&format!("B{}", 1 + update % KEYS));
+        let version = Job {
+            source: file(&format!("{}.png", update % KEYS)),
+            ..job(update, &update.to_string())
+        };
+        offer(&store, &place, &version);
+        if update % 1_000 == 0 {
+            store.sync().unwrap();
+            largest = store.size_on_disk().unwrap().max(largest);
+        }
+    }
+    println!("{largest} bytes on disk at most");
+    assert!(largest < MOST, "{largest}");
+}
+
+#[test]
 fn a_file_that_moves_to_another_slot_leaves_no_job_behind() {
     let (_dir, store) = store();
     offer(&store, &address("B2"), &job(1, "a"));
