@@ -665,6 +665,40 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn a_process_that_runs_over_the_turn_of_the_month_counts_the_new_one_from_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let budget = budget(dir.path(), 1000).await;
+        for _ in 0..900 {
+            budget.spend(Kind::Counted).await.unwrap();
+        }
+        assert!(budget.lock().count.warned);
+        tokio::time::sleep(Duration::from_hours(5 * 24) + LOOK).await;
+        // Whoever asks before the first call of the month is told of that month.
+        let calls = budget.calls();
+        let told = (
+            calls.month.as_deref(),
+            calls.used,
+            calls.this_month,
+            calls.today,
+        );
+        assert_eq!(told, (Some("2026-12"), 0, 0, 0));
+        assert!(matches!(calls.pace, Pace::Free { .. }), "{calls:?}");
+        for _ in 0..3 {
+            budget.spend(Kind::Counted).await.unwrap();
+        }
+        let calls = budget.calls();
+        assert_eq!((calls.used, calls.this_month, calls.today), (3, 3, 3));
+        assert!(
+            !budget.lock().count.warned,
+            "a warning is due again at 80 %"
+        );
+        // And so it is recorded, whatever was recorded ahead in the old month.
+        let recorded = CallsFile::read(dir.path()).unwrap().get("cli_a");
+        assert_eq!(recorded.month.unwrap().to_string(), "2026-12");
+        assert!((3..3 + BLOCK_MOST).contains(&recorded.used), "{recorded:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_larger_budget_frees_whoever_waits() {
         let dir = tempfile::tempdir().unwrap();
         let budget = budget(dir.path(), 5).await;
