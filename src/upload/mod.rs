@@ -5,6 +5,7 @@
 mod allowance;
 mod append;
 mod budget;
+mod calls;
 mod gate;
 mod keys;
 mod lane;
@@ -15,7 +16,8 @@ mod resolve;
 mod tests;
 
 pub use allowance::Pace;
-pub use budget::{Budget, Calls, Permit};
+pub use budget::{Budget, Permit};
+pub use calls::Calls;
 pub use gate::{Closed, Gate, LaneGates, Pass, Pause, Probe, SharedGate, Ticket};
 pub use lane::{Documents, Lane, LaneEvent, LaneState, Shared, run};
 pub use names::SheetNames;
