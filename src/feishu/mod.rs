@@ -3,6 +3,7 @@
 //! Knows documents, sheets and cells; nothing of folders, slots or the store. The only room that names
 //! reqwest. Facts are from the vendor's pages at open.feishu.cn (server-docs, sheets-v3).
 
+mod answer;
 mod body;
 mod class;
 mod client;
