@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use pixcell::sandbox::{AnswerWhen, CallRecord, Cut, Endpoint, Fault, Outcome};
 use rstest::rstest;
+use serde_json::Value;
 
-use crate::support::{DOC, Mapping, Rig, SHEET, document, large_jpeg, padded, png};
+use crate::support::{DOC, FOLDER, Mapping, Rig, SHEET, document, large_jpeg, padded, png};
 
 const IMAGE: Endpoint = Endpoint::ValuesImage;
 
@@ -134,16 +135,79 @@ fn an_expired_token_is_renewed_once_and_the_call_repeated() {
 }
 
 #[test]
-fn success_for_another_cell_is_reported_and_not_taken_for_done() {
+fn a_token_revoked_while_many_lanes_write_is_renewed_by_one_call_for_all() {
+    const LANES: usize = 6;
+    const ROWS: u32 = 8;
+    let documents: Vec<String> = (1..LANES).map(|number| format!("Doc{number}")).collect();
+    let mut rig = Rig::with(|plan| {
+        for name in &documents {
+            plan.sandbox.documents.push(document(name));
+            let mapping = Mapping::new(&name.to_lowercase(), FOLDER, name);
+            plan.mappings.push(mapping);
+        }
+    });
+    rig.start();
+    let all = || {
+        documents
+            .iter()
+            .map(String::as_str)
+            .chain([DOC])
+            .collect::<Vec<_>>()
+    };
+    for document in all() {
+        let refused = Fault::on(IMAGE).spreadsheet(document);
+        rig.fault(refused.answer(400, 99_991_663, "invalid access token"));
+    }
+    rig.hold_writes();
+    for row in 1..=ROWS {
+        rig.drop_file(format!("B{row}.png"), &png(row));
+    }
+    // Each lane is in a call that will be refused, and has others to make. From now on no token is given out.
+    rig.wait("all lanes write", |state| state.held() == LANES);
+    assert_eq!(rig.calls(Endpoint::TenantToken), 1);
+    rig.sandbox().expire_tokens();
+    rig.sandbox().hold(&[Endpoint::TenantToken]);
+    rig.wait("all lanes are refused", |state| {
+        state.answers(99_991_663) == LANES as u64
+    });
+    rig.wait_held();
+    rig.sandbox().release();
+    for document in all() {
+        for row in 1..=ROWS {
+            rig.expect_in(document, &format!("B{row}"), &png(row));
+        }
+    }
+    assert_eq!(rig.calls(Endpoint::TenantToken), 2);
+    // One call of each lane was refused and made again, and nobody has to be told.
+    assert_eq!(rig.writes(), LANES as u64 * (u64::from(ROWS) + 1));
+    assert!(!rig.daemon().has_line(&[" WARN "]));
+    rig.stop();
+}
+
+/// The answer to a write that took effect, for another document.
+fn for_another_document() -> Fault {
+    let mut fault = Fault::on(IMAGE)
+        .answer(200, 0, "")
+        .when(AnswerWhen::AfterWrite);
+    let answer = fault.answer.as_mut().unwrap();
+    answer.content_type = Some("application/json".into());
+    let place =
+        format!(r#"{{"spreadsheetToken":"DocElse","updateRange":"{SHEET}!B2:B2","revision":1}}"#);
+    answer.body = Some(format!(r#"{{"code":0,"msg":"success","data":{place}}}"#));
+    fault
+}
+
+#[rstest]
+#[case::cell(Fault::on(IMAGE).update_range(format!("{SHEET}!Z9:Z9")), &format!("success for {SHEET}!Z9:Z9"))]
+#[case::document(for_another_document(), &format!("success for {SHEET}!B2:B2 in DocElse"))]
+fn success_for_another_place_is_reported_and_not_taken_for_done(
+    #[case] fault: Fault,
+    #[case] told: &str,
+) {
     let mut rig = Rig::started();
-    rig.fault(Fault::on(IMAGE).update_range(format!("{SHEET}!Z9:Z9")));
+    rig.fault(fault);
     rig.drop_file("B2.png", &png(1));
-    rig.warned(&[
-        "B2.png",
-        "slot=B2",
-        &format!("success for {SHEET}!Z9:Z9"),
-        "B2:B2",
-    ]);
+    rig.warned(&["B2.png", "slot=B2", told, "B2:B2"]);
     rig.wait("written again", |state| {
         state.sheet(DOC, SHEET).unwrap().revision == 2
     });
@@ -244,7 +308,7 @@ fn a_large_picture_gets_through_a_link_that_needs_longer_than_the_time_limit() {
 #[test]
 fn a_silent_server_holds_up_its_own_document_only() {
     let mut rig = Rig::with(|plan| {
-        plan.feishu.push("request_timeout: 1s".into());
+        plan.feishu.push("request_timeout: 2s".into());
         plan.sandbox.documents.push(document("DocHall"));
         plan.mappings.push(Mapping::new("hall", "hall", "DocHall"));
     });
@@ -257,6 +321,19 @@ fn a_silent_server_holds_up_its_own_document_only() {
     std::fs::write(rig.path("hall/B3.png"), png(2)).unwrap();
     rig.expect_in("DocHall", "B3", &png(2));
     rig.warned(&["B2.png", "did not answer in time", "all was sent"]);
+    // Nor once it has been given up: the waits that grow are its own.
+    for row in 4..=9 {
+        std::fs::write(rig.path(format!("hall/B{row}.png")), png(row)).unwrap();
+        rig.expect_in("DocHall", &format!("B{row}"), &png(row));
+    }
+    let status = rig.wait_status("given up twice", |status| {
+        let lanes = status["lanes"].as_array().unwrap();
+        let lane = lanes.iter().find(|lane| lane["spreadsheet"] == DOC);
+        lane.unwrap()["state"]["failures"].as_u64() >= Some(2)
+    });
+    std::fs::write(rig.path("hall/B10.png"), png(10)).unwrap();
+    rig.expect_in("DocHall", "B10", &png(10));
+    assert_eq!(status["gate"], Value::Null);
     rig.sandbox().clear_faults();
     rig.expect("B2", &png(1));
 }
