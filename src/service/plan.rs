@@ -364,7 +364,7 @@ impl Planning<'_> {
                 });
             },
         );
-        plan.unlisted = listing.and_then(|listing| listing.unseen);
+        plan.unlisted = listing.and_then(|listing| listing.gaps.told());
         for found in listed {
             files.push(self.look(route, found)?);
             self.desk.step();

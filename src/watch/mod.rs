@@ -12,5 +12,5 @@ mod task;
 
 pub use candidate::{Candidate, Finding, Found, Hint, Met, Ticks};
 pub use folder::FolderState;
-pub use scan::{Listing, survey, walk};
+pub use scan::{Gaps, Listing, survey, walk};
 pub use task::{Watched, run};

@@ -1,12 +1,16 @@
-//! The kernel's events turned into candidates. The callback runs on notify's reading thread, so it
+//! The kernel's events turned into candidates. Each folder has a watch of its own, set before it is listed:
+//! notify's watching of whole trees sets those of new folders too late, is ended by a folder that may not be
+//! read, and looks at every file on its way.
+//!
+//! The callback runs on notify's reading thread, so it
 //! only sorts and hands over: it never blocks, never looks at a file, and never drops a change
 //! silently: what does not fit marks the folder as unsure, and an unsure folder is listed anew.
 
 use std::fs;
+use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use notify::event::{
     AccessKind, AccessMode, CreateKind, EventKind, ModifyKind, RemoveKind, RenameMode,
@@ -34,68 +38,102 @@ pub(super) struct Sink {
 #[derive(Debug, Default)]
 pub(super) struct Unsure {
     pub wake: Notify,
-    why: std::sync::Mutex<Option<String>>,
-    blind: AtomicBool,
+    why: Mutex<Option<String>>,
 }
 
 impl Unsure {
     /// Events were lost; the first reason is kept until it is taken.
     pub fn set(&self, why: impl Into<String>) {
-        let mut slot = self
-            .why
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut slot = self.why.lock().unwrap_or_else(PoisonError::into_inner);
         slot.get_or_insert_with(|| why.into());
         self.wake.notify_one();
-    }
-
-    /// New sub-folders cannot be watched any more.
-    fn set_blind(&self, why: String) {
-        self.blind.store(true, Ordering::Release);
-        self.set(why);
-    }
-
-    /// Whether new sub-folders cannot be watched any more.
-    pub fn blind(&self) -> bool {
-        self.blind.load(Ordering::Acquire)
     }
 
     /// Takes the reason.
     pub fn take(&self) -> Option<String> {
         self.why
             .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .unwrap_or_else(PoisonError::into_inner)
             .take()
     }
 }
 
-/// The watches of a folder. notify does not say when the system gives it no thread, and panics then at every
-/// use and once more when it is dropped, which would end the process: here it is an error, and nothing.
-pub(super) struct Watches(Option<RecommendedWatcher>);
+/// The watches of one mapped folder; they live as long as this. notify does not say when the system gives it
+/// no thread, and panics then at every use and once more when it is dropped, which would end the process:
+/// here it is an error, and nothing.
+pub(super) struct Watches {
+    folder: PathBuf,
+    /// There until this is dropped.
+    watcher: Mutex<Option<RecommendedWatcher>>,
+    /// Why no more can be set.
+    lacking: Mutex<Option<String>>,
+}
 
 impl Watches {
+    /// None yet.
+    ///
     /// # Errors
-    /// notify's.
-    fn set(
-        handler: impl notify::EventHandler,
-        folder: &Path,
-        mode: RecursiveMode,
-    ) -> notify::Result<Self> {
-        let config = Config::default().with_follow_symlinks(false);
-        let mut watches = Self(Some(RecommendedWatcher::new(handler, config)?));
+    /// With a sentence for people that says what to do.
+    pub fn begin(sink: Sink) -> Result<Self, String> {
+        let folder = sink.route.mapping.folder.clone();
+        let handler = move |result| survive(&sink.unsure, || sink.take(result));
+        let watcher =
+            RecommendedWatcher::new(handler, Config::default().with_follow_symlinks(false))
+                .map_err(|error| explain(&error))?;
+        Ok(Self {
+            folder,
+            watcher: Mutex::new(Some(watcher)),
+            lacking: Mutex::default(),
+        })
+    }
+
+    /// Watches a folder and not what lies below it; one that is watched is watched for certain then. Blocks.
+    pub fn add(&self, folder: &Path) {
+        let mut lacking = self.lacking.lock().unwrap_or_else(PoisonError::into_inner);
+        if lacking.is_some() {
+            return;
+        }
+        let mut watcher = self.watcher.lock().unwrap_or_else(PoisonError::into_inner);
         let set = || {
-            let watcher = watches.0.as_mut();
-            watcher.map_or(Ok(()), |watcher| watcher.watch(folder, mode))
+            let watcher = watcher.as_mut();
+            watcher.map_or(Ok(()), |watcher| {
+                watcher.watch(folder, RecursiveMode::NonRecursive)
+            })
         };
         let told = catch_unwind(AssertUnwindSafe(set));
-        told.unwrap_or_else(|_| Err(notify::Error::generic(NO_THREAD)))?;
-        Ok(watches)
+        let Err(error) = told.unwrap_or_else(|_| Err(notify::Error::generic(NO_THREAD))) else {
+            return;
+        };
+        *lacking = match &error.kind {
+            notify::ErrorKind::MaxFilesWatch => Some(short_of_watches(&self.folder)),
+            // It went, or may not be read, which the listing meets as well.
+            notify::ErrorKind::PathNotFound => None,
+            notify::ErrorKind::Io(io)
+                if matches!(
+                    io.kind(),
+                    io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied
+                ) =>
+            {
+                None
+            }
+            _ => Some(explain(&error)),
+        };
+    }
+
+    /// Why not every folder that was to be watched is; a sentence for people that says what to do.
+    pub fn lacking(&self) -> Option<String> {
+        let lacking = self.lacking.lock().unwrap_or_else(PoisonError::into_inner);
+        lacking.clone()
     }
 }
 
 impl Drop for Watches {
     fn drop(&mut self) {
-        let watcher = self.0.take();
+        let watcher = self
+            .watcher
+            .get_mut()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
         // All that could be told: there was no thread, or it is gone.
         let _ = catch_unwind(AssertUnwindSafe(|| drop(watcher)));
     }
@@ -103,24 +141,6 @@ impl Drop for Watches {
 
 const NO_THREAD: &str = "the system gives no thread to hear the kernel's events; raise the limit of tasks \
                          (`TasksMax=` of the unit, `ulimit -u`)";
-
-/// Sets watches on the folder; they live as long as what is returned. Blocks while it walks the tree.
-///
-/// # Errors
-/// With a sentence for people that says what to do; part of the tree may have been watched.
-pub(super) fn arm(sink: Sink) -> Result<Watches, String> {
-    let mapping = Arc::clone(&sink.route.mapping);
-    let mode = if mapping.recursive {
-        RecursiveMode::Recursive
-    } else {
-        RecursiveMode::NonRecursive
-    };
-    let handler = move |result| survive(&sink.unsure, || sink.take(result));
-    Watches::set(handler, &mapping.folder, mode).map_err(|error| match error.kind {
-        notify::ErrorKind::MaxFilesWatch => short_of_watches(&mapping.folder),
-        _ => explain(&error),
-    })
-}
 
 /// Folders that are counted at most when watches are short.
 const COUNTED_MOST: u64 = 1 << 20;
@@ -195,6 +215,9 @@ enum Meaning {
     Path(PathBuf, Hint),
     /// A path that may be a folder with files in it, and is a candidate when it is a file.
     Arrival(PathBuf),
+    /// A path that may be a folder whose files may be read now, or not any more, or which took the name of
+    /// one that is gone, and whose watch notify then takes off.
+    Folder(PathBuf),
     /// Events were lost.
     Lost,
 }
@@ -224,13 +247,15 @@ fn meanings(event: Event) -> Vec<Meaning> {
         | EventKind::Remove(RemoveKind::File | RemoveKind::Any | RemoveKind::Other) => {
             paths.map(all(Hint::Gone)).collect()
         }
+        EventKind::Modify(ModifyKind::Metadata(_)) => paths
+            .flat_map(|path| [Meaning::Folder(path.clone()), all(Hint::Touched)(path)])
+            .collect(),
         EventKind::Create(_) | EventKind::Modify(_) | EventKind::Any => {
             paths.map(all(Hint::Touched)).collect()
         }
+        EventKind::Remove(RemoveKind::Folder) => paths.map(Meaning::Folder).collect(),
         // Reading makes events of its own: reacting to them would be a loop.
-        EventKind::Access(_) | EventKind::Remove(RemoveKind::Folder) | EventKind::Other => {
-            Vec::new()
-        }
+        EventKind::Access(_) | EventKind::Other => Vec::new(),
     }
 }
 
@@ -240,9 +265,6 @@ impl Sink {
             Ok(event) => meanings(event)
                 .into_iter()
                 .for_each(|meaning| self.hand_over(meaning)),
-            Err(error) if matches!(error.kind, notify::ErrorKind::MaxFilesWatch) => {
-                self.unsure.set_blind(explain(&error));
-            }
             Err(error) => self.unsure.set(explain(&error)),
         }
     }
@@ -250,6 +272,13 @@ impl Sink {
     fn hand_over(&self, meaning: Meaning) {
         let (path, hint, arrival) = match meaning {
             Meaning::Lost => return self.unsure.set("the kernel's queue of events overflowed"),
+            Meaning::Folder(path) => {
+                if let Some(path) = self.below(&path) {
+                    // Where so many are listed already, one more or less is not worth listing all.
+                    let _ = self.arrivals.try_send(path);
+                }
+                return;
+            }
             Meaning::Path(path, hint) => (path, hint, false),
             Meaning::Arrival(path) => (path, Hint::Closed, true),
         };
@@ -301,10 +330,6 @@ mod tests {
         EventKind::Modify(ModifyKind::Data(DataChange::Any)),
         Some(Hint::Touched)
     )]
-    #[case(
-        EventKind::Modify(ModifyKind::Metadata(MetadataKind::Any)),
-        Some(Hint::Touched)
-    )]
     #[case(EventKind::Remove(RemoveKind::File), Some(Hint::Gone))]
     #[case(
         EventKind::Modify(ModifyKind::Name(RenameMode::From)),
@@ -320,6 +345,16 @@ mod tests {
             .into_iter()
             .collect();
         assert_eq!(meanings(event), expected);
+    }
+
+    #[test]
+    fn what_may_be_another_folder_by_now_is_looked_at_as_one() {
+        let removed = Event::new(EventKind::Remove(RemoveKind::Folder)).add_path(path("a"));
+        assert_eq!(meanings(removed), [Meaning::Folder(path("a"))]);
+        let kind = EventKind::Modify(ModifyKind::Metadata(MetadataKind::Any));
+        let changed = Event::new(kind).add_path(path("a"));
+        let touched = Meaning::Path(path("a"), Hint::Touched);
+        assert_eq!(meanings(changed), [Meaning::Folder(path("a")), touched]);
     }
 
     #[test]

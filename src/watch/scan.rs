@@ -1,9 +1,10 @@
 //! Listing a folder: every regular file below it with its fingerprint, in batches. Opens no file and
 //! follows no link; one stat a file. Blocks: runs on a thread of its own.
 
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use walkdir::WalkDir;
 
@@ -34,19 +35,21 @@ struct Limits {
 pub struct Listing {
     /// The files that it met.
     pub met: Met,
-    /// What it could not see: the first path with the cause, and how many more. Not what went while it ran.
-    pub unseen: Option<String>,
+    /// What it could not see. Not what went while it ran.
+    pub gaps: Gaps,
 }
 
 /// Lists the files at or below `below`, or of the whole folder. `hand_over` is called after every
 /// 512 entries, with those of them that are files, and returns whether to go on. `None` when it did
-/// not.
+/// not. `entering` is called with each folder before anything in it is listed: what comes there later is
+/// told by a watch that it sets.
 pub fn walk(
     route: &Route,
     below: Option<&RelPath>,
+    entering: impl FnMut(&Path),
     hand_over: impl FnMut(Vec<Found>) -> bool,
 ) -> Option<Listing> {
-    survey(route, below, hand_over, |_, _| ())
+    survey_within(LIMITS, route, below, entering, hand_over, |_, _| ())
 }
 
 /// The same, and tells of each folder that is not entered, with the pattern that ignores all of it.
@@ -56,13 +59,14 @@ pub fn survey(
     hand_over: impl FnMut(Vec<Found>) -> bool,
     left_out: impl FnMut(&RelPath, &str),
 ) -> Option<Listing> {
-    survey_within(LIMITS, route, below, hand_over, left_out)
+    survey_within(LIMITS, route, below, |_| (), hand_over, left_out)
 }
 
 fn survey_within(
     limits: Limits,
     route: &Route,
     below: Option<&RelPath>,
+    mut entering: impl FnMut(&Path),
     mut hand_over: impl FnMut(Vec<Found>) -> bool,
     mut left_out: impl FnMut(&RelPath, &str),
 ) -> Option<Listing> {
@@ -102,12 +106,15 @@ fn survey_within(
     let mut batch = Vec::with_capacity(BATCH);
     let mut met = Met::default();
     let mut gaps = Gaps::default();
+    if below.is_none() {
+        entering(folder);
+    }
     for (count, entry) in entries.enumerate() {
         if count > 0 && count % BATCH == 0 && !hand_over(std::mem::take(&mut batch)) {
             return None;
         }
         if count == limits.entries {
-            gaps.add(&top, &format!("more than {count} files and folders"));
+            gaps.add(&top, format!("more than {count} files and folders"), false);
             break;
         }
         let entry = match entry {
@@ -117,11 +124,14 @@ fn survey_within(
                 continue;
             }
         };
-        if entry.file_type().is_dir() && above + entry.depth() > limits.depth {
-            gaps.add(
-                entry.path(),
-                &format!("more than {} levels deep", limits.depth),
-            );
+        if entry.file_type().is_dir() && route.mapping.recursive {
+            if above + entry.depth() > limits.depth {
+                let why = format!("more than {} levels deep", limits.depth);
+                gaps.add(entry.path(), why, false);
+            } else if above + entry.depth() > 0 {
+                // The walk has opened it by now and not yet read it.
+                entering(entry.path());
+            }
         }
         if !entry.file_type().is_file() {
             continue;
@@ -137,28 +147,48 @@ fn survey_within(
                     fingerprint: Fingerprint::of(&meta),
                 });
             }
-            Err(error) => gaps.add_error(&top, &error),
+            // One gap a folder: it may be listed and not be entered.
+            Err(error) => match (error.io_error(), entry.path().parent()) {
+                (Some(io), Some(parent)) if io.kind() == std::io::ErrorKind::PermissionDenied => {
+                    gaps.add(parent, io.to_string(), true);
+                }
+                _ => gaps.add_error(&top, &error),
+            },
         }
     }
     if !hand_over(batch) {
         return None;
     }
-    let unseen = gaps.told();
-    Some(Listing { met, unseen })
+    Some(Listing { met, gaps })
 }
+
+/// Parts that are kept by name, of those that could not be seen; the rest are counted.
+const GAPS_MOST: usize = 64;
 
 /// What could not be seen.
 #[derive(Debug, Default)]
-struct Gaps {
-    first: Option<String>,
+pub struct Gaps {
+    /// Whole paths.
+    known: BTreeMap<PathBuf, Gap>,
     more: usize,
 }
 
+#[derive(Debug)]
+struct Gap {
+    why: String,
+    /// It may be seen later as it is, as a folder that may not be read now.
+    passing: bool,
+}
+
 impl Gaps {
-    fn add(&mut self, path: &Path, why: &str) {
-        match self.first {
-            None => self.first = Some(format!("{}: {why}", path.display())),
-            Some(_) => self.more += 1,
+    fn add(&mut self, path: &Path, why: String, passing: bool) {
+        if self.known.contains_key(path) {
+            return;
+        }
+        if self.known.len() < GAPS_MOST {
+            self.known.insert(path.to_owned(), Gap { why, passing });
+        } else {
+            self.more += 1;
         }
     }
 
@@ -167,17 +197,34 @@ impl Gaps {
         match error.io_error() {
             // Gone since it was listed is no gap.
             Some(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-            Some(io) => self.add(path, &io.to_string()),
-            None => self.add(path, &error.to_string()),
+            Some(io) => self.add(path, io.to_string(), true),
+            None => self.add(path, error.to_string(), false),
         }
     }
 
-    fn told(self) -> Option<String> {
-        let first = self.first?;
-        Some(match self.more {
+    /// For people: the first path with the cause, and how many more.
+    pub fn told(&self) -> Option<String> {
+        let (path, Gap { why, .. }) = self.known.first_key_value()?;
+        let first = format!("{}: {why}", path.display());
+        Some(match self.known.len() - 1 + self.more {
             0 => first,
             more => format!("{first}; and {more} more"),
         })
+    }
+
+    /// What may be seen later as it is.
+    pub(super) fn passing(&self) -> impl Iterator<Item = &Path> {
+        let passing = self.known.iter().filter(|(_, gap)| gap.passing);
+        passing.map(|(path, _)| path.as_path())
+    }
+
+    /// Takes in what a listing of `part` could not see.
+    pub(super) fn renew(&mut self, part: &Path, now: Self) {
+        self.known.retain(|path, _| !path.starts_with(part));
+        for (path, Gap { why, passing }) in now.known {
+            self.add(&path, why, passing);
+        }
+        self.more += now.more;
     }
 }
 
@@ -217,9 +264,9 @@ mod tests {
             found.extend(files.into_iter().map(|file| file.path.as_path().to_owned()));
             true
         };
-        let listing = survey_within(limits, &tree.route, None, found_in, |_, _| ());
+        let listing = survey_within(limits, &tree.route, None, |_| (), found_in, |_, _| ());
         found.sort();
-        (found, listing.unwrap().unseen)
+        (found, listing.unwrap().gaps.told())
     }
 
     #[test]
@@ -237,8 +284,16 @@ mod tests {
         assert_eq!(list(&tree, LIMITS).1, None);
         // The same limit when only a part is listed.
         let below = RelPath::new(Path::new("a/b")).unwrap();
-        let part = survey_within(limits, &tree.route, Some(&below), |_| true, |_, _| ()).unwrap();
-        assert!(part.unseen.is_some() && part.met.len() == 1);
+        let part = survey_within(
+            limits,
+            &tree.route,
+            Some(&below),
+            |_| (),
+            |_| true,
+            |_, _| (),
+        );
+        let Listing { met, gaps } = part.unwrap();
+        assert!(gaps.told().is_some() && met.len() == 1);
     }
 
     #[test]
@@ -256,12 +311,79 @@ mod tests {
             handed_over += 1;
             true
         };
-        let listing = survey_within(limits, &tree.route, None, count, |_, _| ());
-        let unseen = listing.unwrap().unseen.unwrap();
+        let listing = survey_within(limits, &tree.route, None, |_| (), count, |_, _| ());
+        let unseen = listing.unwrap().gaps.told().unwrap();
         assert!(
             unseen.contains("more than 600 files and folders"),
             "{unseen}"
         );
         assert_eq!(handed_over, 2, "also where there is no file");
+    }
+
+    /// What lies in a folder at the moment in which its watch is set has to be listed: nothing else tells
+    /// of it.
+    #[test]
+    fn what_is_there_when_a_folder_is_entered_is_listed() {
+        let tree = tree(&["a/b/1.png", "c/2.png"]);
+        let (mut entered, mut found) = (Vec::new(), Vec::new());
+        let entering = |folder: &Path| {
+            entered.push(folder.to_owned());
+            fs::write(folder.join("late.png"), "x").unwrap();
+        };
+        let hand_over = |files: Vec<Found>| {
+            found.extend(files.into_iter().map(|file| file.path.to_string()));
+            true
+        };
+        walk(&tree.route, None, entering, hand_over).unwrap();
+        found.sort();
+        let all = [
+            "a/b/1.png",
+            "a/b/late.png",
+            "a/late.png",
+            "c/2.png",
+            "c/late.png",
+            "late.png",
+        ];
+        assert_eq!(found, all);
+        entered.sort();
+        let home = tree.home.path();
+        assert_eq!(
+            entered,
+            [
+                home.to_owned(),
+                home.join("a"),
+                home.join("a/b"),
+                home.join("c")
+            ]
+        );
+    }
+
+    #[test]
+    fn a_part_that_is_listed_again_takes_the_place_of_its_gaps() {
+        let gaps = |paths: &[&str]| {
+            let mut gaps = Gaps::default();
+            for path in paths {
+                gaps.add(Path::new(path), "shut".into(), true);
+            }
+            gaps
+        };
+        let mut all = gaps(&["/in/a/1", "/in/a/2", "/in/b"]);
+        assert_eq!(all.told().unwrap(), "/in/a/1: shut; and 2 more");
+        all.renew(Path::new("/in/a"), gaps(&["/in/a/2"]));
+        assert_eq!(all.told().unwrap(), "/in/a/2: shut; and 1 more");
+        all.renew(Path::new("/in/a/2"), gaps(&[]));
+        assert_eq!(all.told().unwrap(), "/in/b: shut");
+        all.renew(Path::new("/in/b"), gaps(&[]));
+        assert_eq!(all.told(), None);
+    }
+
+    #[test]
+    fn of_many_gaps_a_few_are_known_by_name() {
+        let mut gaps = Gaps::default();
+        for number in 0..=GAPS_MOST {
+            gaps.add(Path::new(&format!("/in/{number:03}")), "shut".into(), true);
+        }
+        assert_eq!(gaps.passing().count(), GAPS_MOST);
+        assert_eq!(gaps.told().unwrap(), "/in/000: shut; and 64 more");
     }
 }

@@ -1,12 +1,14 @@
 //! The life of one mapped folder: waited for, watched, listed, and watched again when it was replaced.
 //!
-//! Order at every arming: set watches, then list, so that nothing falls between.
+//! Each folder is watched and then listed, when it is met first as well as later on, so that nothing falls
+//! between. What may not be read is told, asked for at every probe, and hides nothing else.
 
-use std::collections::VecDeque;
+use std::collections::BTreeSet;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::mpsc::{self, Receiver, Sender};
+use tokio::sync::mpsc::{self, Sender};
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -14,18 +16,15 @@ use tracing::{debug, info, warn};
 
 use super::candidate::{Finding, Ticks};
 use super::folder::{FolderState, Identity, identify, silent_file_system};
-use super::native::{Sink, Unsure, Watches, arm};
+use super::native::{Sink, Unsure, Watches};
 use super::patience::{Beats, patiently};
-use super::scan::{Listing, walk};
+use super::scan::{Gaps, Listing, walk};
 use crate::config::Backend;
 use crate::placement::{RelPath, Route};
 use crate::pulse::{waiting, within};
 
-/// How often the folder itself is looked at: removed, replaced, mounted over.
+/// How often the folder itself is looked at: removed, replaced, mounted over; and what could not be listed.
 const PROBE: Duration = Duration::from_secs(2);
-/// A new folder is listed at once and again after this: files written while its watch was being set
-/// fire no event (notify-rs/notify#124).
-const LIST_AGAIN: Duration = Duration::from_millis(500);
 /// New folders that may wait for their listing; beyond it the whole tree is listed.
 const ARRIVALS: usize = 1024;
 /// A listing that nobody waits for rests so many times as long as it works, so that it and what it has
@@ -163,65 +162,42 @@ impl Watched {
         let unsure = Arc::new(Unsure::default());
         // Before any event: what the listing finds was there earlier than what the watches tell.
         let tick = self.ticks.next();
-        let armed = self.arm(arrivals, &unsure).await;
-        let mut news = true;
-        let (mode, state) = match &armed {
-            Ok(_) => {
-                memory.fault = None;
-                ("natively", FolderState::Native { unseen: None })
-            }
-            Err(unarmed) => {
-                let why = unarmed.why.clone();
-                if unarmed.fault {
-                    news = memory.fault.as_ref() != Some(&why);
-                    if news {
-                        warn!(mapping = %name, "watching by listing instead: {why}");
-                    }
-                    memory.fault = Some(why.clone());
-                }
-                ("by listing it", FolderState::Poll { why, unseen: None })
-            }
-        };
-        // What was lacking may be there by then.
-        let retry = Instant::now() + watch.rescan_every;
-        let retries = matches!(&armed, Err(unarmed) if unarmed.fault);
         let mut all = Whole {
             identity,
             memory,
-            state,
+            armed: self.arm(arrivals, &unsure).await,
+            gaps: Gaps::default(),
         };
         if !self.list_all(tick, Pace::Fast, &mut all).await {
             return Ended::Unheard;
         }
-        if news {
-            info!(mapping = %name, "watching {} {mode}", self.route.mapping.folder.display());
+        let folder = self.route.mapping.folder.display();
+        match &all.armed {
+            Ok(_) => info!(mapping = %name, "watching {folder} natively"),
+            Err(unarmed) if unarmed.news => {
+                info!(mapping = %name, "watching {folder} by listing it")
+            }
+            Err(_) => {}
         }
 
-        let mut again: VecDeque<(Instant, RelPath)> = VecDeque::new();
         let mut last_listing = Instant::now();
         let mut next_probe = Instant::now() + PROBE;
+        // What was lacking may be there by then.
+        let retry = Instant::now() + watch.rescan_every;
         loop {
-            // What could not be listed is not watched either.
-            let gap = all.memory.unseen.is_some();
-            let period = if armed.is_ok() && !gap {
-                watch.rescan_every
-            } else {
-                watch.poll_interval
+            let period = match all.armed {
+                Ok(_) => watch.rescan_every,
+                Err(_) => watch.poll_interval,
             };
-            let next_again = again.front().map_or(next_probe, |(at, _)| *at);
             let heard = tokio::select! {
                 Some(path) = arrived.recv() => {
-                    self.list_below(path, &mut arrived, &mut again, &mut all).await
-                }
-                () = sleep_until(next_again), if !again.is_empty() => match again.pop_front() {
-                    Some((_, path)) => self.list_part(path, &mut all).await,
-                    None => true,
-                },
-                () = unsure.wake.notified() => match unsure.take() {
-                    Some(why) if unsure.blind() => {
-                        info!(mapping = %name, "setting all watches again: {why}");
-                        return Ended::Anew;
+                    let mut paths = BTreeSet::from([path]);
+                    while let Ok(path) = arrived.try_recv() {
+                        paths.insert(path);
                     }
+                    self.list_parts(paths, &mut all).await
+                }
+                () = unsure.wake.notified() => match unsure.take() {
                     Some(why) => {
                         warn!(mapping = %name, "changes may have been missed: {why}; listing the folder");
                         self.list_all(self.ticks.next(), Pace::Fast, &mut all).await
@@ -240,30 +216,29 @@ impl Watched {
                 }
                 () = sleep_until(next_probe) => {
                     if self.identity().await.ok() != Some(identity) {
-                        warn!(mapping = %name, "{} was removed or replaced",
-                            self.route.mapping.folder.display());
+                        warn!(mapping = %name, "{folder} was removed or replaced");
                         return Ended::Anew;
                     }
+                    let heard = self.list_gaps(&mut all).await;
                     next_probe = Instant::now() + PROBE;
-                    true
+                    heard
                 }
             };
             if !heard {
                 return Ended::Unheard;
             }
-            let closed = gap && all.memory.unseen.is_none();
-            if (retries && Instant::now() >= retry) || (closed && armed.is_ok()) {
+            if matches!(&all.armed, Err(unarmed) if unarmed.fault) && Instant::now() >= retry {
                 return Ended::Anew;
             }
         }
     }
 
-    /// Sets the kernel's watches, or says why the folder is listed instead.
+    /// Gets ready to set the kernel's watches, or says why the folder is listed instead.
     async fn arm(
         &self,
         arrivals: Sender<RelPath>,
         unsure: &Arc<Unsure>,
-    ) -> Result<Watches, Unarmed> {
+    ) -> Result<Arc<Watches>, Unarmed> {
         let sink = Sink {
             route: Arc::clone(&self.route),
             findings: self.findings.clone(),
@@ -271,7 +246,7 @@ impl Watched {
             ticks: Arc::clone(&self.ticks),
             unsure: Arc::clone(unsure),
         };
-        self.patiently("setting watches", move |_| {
+        self.patiently("looking at its file system", move |_| {
             let mapping = &sink.route.mapping;
             let silent = match mapping.watch.backend {
                 Backend::Poll => Some("the configuration asks for it".to_owned()),
@@ -279,50 +254,97 @@ impl Watched {
                 Backend::Native => None,
             };
             match silent {
-                Some(why) => Err(Unarmed { why, fault: false }),
-                None => arm(sink).map_err(|why| Unarmed { why, fault: true }),
+                Some(why) => Err(Unarmed {
+                    why,
+                    fault: false,
+                    news: true,
+                }),
+                None => Watches::begin(sink).map(Arc::new).map_err(Unarmed::fault),
             }
         })
         .await
     }
 
-    /// Lists new folders that arrived together, and has them listed again.
-    async fn list_below(
-        &self,
-        first: RelPath,
-        arrived: &mut Receiver<RelPath>,
-        again: &mut VecDeque<(Instant, RelPath)>,
-        all: &mut Whole<'_>,
-    ) -> bool {
-        let mut path = first;
-        loop {
-            let heard = self.list_part(path.clone(), all).await;
-            again.push_back((Instant::now() + LIST_AGAIN, path));
-            match arrived.try_recv() {
-                Ok(next) if heard => path = next,
-                _ => return heard,
-            }
+    /// Lists what lies below some paths, which may be single files; whether somebody listens.
+    async fn list_parts(&self, paths: BTreeSet<RelPath>, all: &mut Whole<'_>) -> bool {
+        let watches = all.armed.as_ref().ok().map(Arc::clone);
+        let (route, listings, tick) = (
+            Arc::clone(&self.route),
+            self.listings.clone(),
+            self.ticks.next(),
+        );
+        let listed = self
+            .patiently("listing a part of it", move |beats| {
+                let mut listed: Vec<(RelPath, Gaps)> = Vec::new();
+                for path in paths {
+                    let covered = listed
+                        .last()
+                        .is_some_and(|(above, _)| path.as_path().starts_with(above.as_path()));
+                    let whole = route.mapping.folder.join(path.as_path());
+                    // A new path is most often a single file, which has had its own event.
+                    let single = || whole.symlink_metadata().is_ok_and(|meta| !meta.is_dir());
+                    if !covered && !single() {
+                        let desk = Desk {
+                            route: &route,
+                            listings: &listings,
+                            beats,
+                            tick,
+                            pace: Pace::Fast,
+                        };
+                        let Listing { gaps, .. } = desk.list(Some(&path), watches.as_deref())?;
+                        listed.push((path, gaps));
+                    }
+                    beats.beat();
+                }
+                Some(listed)
+            })
+            .await;
+        let Some(listed) = listed.filter(|_| !self.listings.is_closed()) else {
+            return false;
+        };
+        for (path, gaps) in listed {
+            let part = self.route.mapping.folder.join(path.as_path());
+            all.gaps.renew(&part, gaps);
         }
+        self.tell_state(all);
+        true
     }
 
-    /// Lists what lies below a path; whether somebody listens.
-    async fn list_part(&self, path: RelPath, all: &mut Whole<'_>) -> bool {
-        match self.list(Some(path), self.ticks.next(), Pace::Fast).await {
-            // Met or not, the rest of the folder is as it was.
-            Some(listing) if listing.unseen.is_some() && all.memory.unseen.is_none() => {
-                self.tell_unseen(listing.unseen, all);
-                true
-            }
-            listing => listing.is_some(),
+    /// Lists what could not be listed before; whether somebody listens.
+    async fn list_gaps(&self, all: &mut Whole<'_>) -> bool {
+        // Without watches all is listed soon anyway.
+        if all.armed.is_err() {
+            return true;
         }
+        let below = |path: &Path| {
+            let path = path.strip_prefix(&self.route.mapping.folder).ok()?;
+            RelPath::new(path)
+        };
+        let gaps: BTreeSet<_> = all.gaps.passing().filter_map(below).collect();
+        gaps.is_empty() || self.list_parts(gaps, all).await
     }
 
     /// Lists the whole folder; whether somebody listens.
     async fn list_all(&self, tick: u64, pace: Pace, all: &mut Whole<'_>) -> bool {
-        let Some(Listing { met, unseen }) = self.list(None, tick, pace).await else {
+        let watches = all.armed.as_ref().ok().map(Arc::clone);
+        let (route, listings) = (Arc::clone(&self.route), self.listings.clone());
+        let listing = self
+            .patiently("listing it", move |beats| {
+                let desk = Desk {
+                    route: &route,
+                    listings: &listings,
+                    beats,
+                    tick,
+                    pace,
+                };
+                desk.list(None, watches.as_deref())
+            })
+            .await;
+        let Some(Listing { met, gaps }) = listing.filter(|_| !self.listings.is_closed()) else {
             return false;
         };
-        self.tell_unseen(unseen, all);
+        all.gaps = gaps;
+        self.tell_state(all);
         if !met.is_empty() {
             all.memory.inhabited = Some(all.identity);
         }
@@ -336,61 +358,88 @@ impl Watched {
         waiting(self.listings.send(listed)).await.is_ok()
     }
 
-    /// Tells what could not be listed, once, and where the folder stands.
-    fn tell_unseen(&self, now: Option<String>, all: &mut Whole<'_>) {
+    /// Tells what could not be listed and what watches are lacking, once, and where the folder stands.
+    fn tell_state(&self, all: &mut Whole<'_>) {
         let name = &self.route.mapping.name;
-        if now != all.memory.unseen {
-            if let Some(unseen) = &now {
+        let lacking = all
+            .armed
+            .as_ref()
+            .ok()
+            .and_then(|watches| watches.lacking());
+        if let Some(why) = lacking {
+            all.armed = Err(Unarmed::fault(why));
+        }
+        match &mut all.armed {
+            Ok(_) => all.memory.fault = None,
+            Err(Unarmed {
+                why,
+                fault: true,
+                news,
+            }) if all.memory.fault.as_ref() != Some(why) => {
+                warn!(mapping = %name, "watching by listing instead: {why}");
+                all.memory.fault = Some(why.clone());
+                *news = true;
+            }
+            Err(_) => {}
+        }
+        let unseen = all.gaps.told();
+        if unseen != all.memory.unseen {
+            if let Some(unseen) = &unseen {
                 warn!(mapping = %name, "not all of the folder is seen: {unseen}");
             } else {
                 info!(mapping = %name, "all of the folder is seen again");
             }
         }
-        all.memory.unseen.clone_from(&now);
-        let mut state = all.state.clone();
-        if let FolderState::Native { unseen } | FolderState::Poll { unseen, .. } = &mut state {
-            *unseen = now;
-        }
-        self.state.send_replace(state);
+        all.memory.unseen.clone_from(&unseen);
+        self.state.send_replace(match &all.armed {
+            Ok(_) => FolderState::Native { unseen },
+            Err(Unarmed { why, .. }) => {
+                let why = why.clone();
+                FolderState::Poll { why, unseen }
+            }
+        });
     }
+}
 
-    /// Lists the folder, or what lies below it at a path. `None` when nobody listens any more.
-    async fn list(&self, below: Option<RelPath>, tick: u64, pace: Pace) -> Option<Listing> {
-        let (route, listings) = (Arc::clone(&self.route), self.listings.clone());
-        let listing = self
-            .patiently("listing it", move |beats| {
-                // A new path is most often a single file, which has had its own event.
-                let single = below.as_ref().is_some_and(|below| {
-                    let path = route.mapping.folder.join(below.as_path());
-                    path.symlink_metadata().is_ok_and(|meta| !meta.is_dir())
-                });
-                if single {
-                    return Some(Listing::default());
+/// Where one listing is done.
+struct Desk<'a> {
+    route: &'a Arc<Route>,
+    listings: &'a Sender<Finding>,
+    beats: &'a Beats,
+    tick: u64,
+    pace: Pace,
+}
+
+impl Desk<'_> {
+    /// Lists the folder, or what lies below it at a path, and sets watches on the way. Blocks. `None` when
+    /// nobody listens any more.
+    fn list(&self, below: Option<&RelPath>, watches: Option<&Watches>) -> Option<Listing> {
+        let mut begun = Instant::now();
+        let entering = |folder: &Path| {
+            if let Some(watches) = watches {
+                watches.add(folder);
+            }
+        };
+        walk(self.route, below, entering, |files| {
+            let rest = match self.pace {
+                Pace::Fast => Duration::ZERO,
+                Pace::Gentle => (begun.elapsed() * REST).min(REST_MOST),
+            };
+            let heard = self.beats.elsewhere(|| {
+                if !rest.is_zero() {
+                    // Not by the runtime's clock, which is gone when the daemon ends meanwhile.
+                    std::thread::park_timeout(rest);
                 }
-                let mut begun = Instant::now();
-                walk(&route, below.as_ref(), |files| {
-                    let rest = match pace {
-                        Pace::Fast => Duration::ZERO,
-                        Pace::Gentle => (begun.elapsed() * REST).min(REST_MOST),
-                    };
-                    let heard = beats.elsewhere(|| {
-                        if !rest.is_zero() {
-                            // Not by the runtime's clock, which is gone when the daemon ends meanwhile.
-                            std::thread::park_timeout(rest);
-                        }
-                        let found = Finding::Found {
-                            route: Arc::clone(&route),
-                            files,
-                            tick,
-                        };
-                        listings.blocking_send(found).is_ok()
-                    });
-                    begun = Instant::now();
-                    heard
-                })
-            })
-            .await;
-        listing.filter(|_| !self.listings.is_closed())
+                let found = Finding::Found {
+                    route: Arc::clone(self.route),
+                    files,
+                    tick: self.tick,
+                };
+                self.listings.blocking_send(found).is_ok()
+            });
+            begun = Instant::now();
+            heard
+        })
     }
 }
 
@@ -399,12 +448,25 @@ struct Unarmed {
     why: String,
     /// Whether it should have.
     fault: bool,
+    /// Not told before.
+    news: bool,
 }
 
-/// What listings of the whole folder change.
+impl Unarmed {
+    fn fault(why: String) -> Self {
+        Self {
+            why,
+            fault: true,
+            news: false,
+        }
+    }
+}
+
+/// The folder that is watched now.
 struct Whole<'a> {
     identity: Identity,
     memory: &'a mut Memory,
-    /// But for what is not seen.
-    state: FolderState,
+    armed: Result<Arc<Watches>, Unarmed>,
+    /// What could not be listed.
+    gaps: Gaps,
 }

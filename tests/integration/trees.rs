@@ -82,6 +82,26 @@ fn a_burst_into_new_folders_is_found_whole_and_none_of_it_twice() {
 }
 
 #[test]
+fn a_folder_that_takes_the_name_of_one_that_somebody_still_has_open_is_watched() {
+    let mut rig = Rig::started();
+    fs::create_dir(rig.file("a")).unwrap();
+    rig.drop_file("a/B1.png", &png(1));
+    rig.expect("B1", &png(1));
+    fs::remove_file(rig.file("a/B1.png")).unwrap();
+    let open = fs::File::open(rig.file("a")).unwrap();
+    fs::create_dir(rig.path("next")).unwrap();
+    fs::rename(rig.path("next"), rig.file("a")).unwrap();
+    rig.drop_file("a/B2.png", &png(2));
+    rig.expect("B2", &png(2));
+    // Only now is the old one gone for the kernel, and its watch taken off by the name of both.
+    drop(open);
+    rig.fence();
+    rig.drop_file("a/B3.png", &png(3));
+    rig.expect("B3", &png(3));
+    rig.finish(3);
+}
+
+#[test]
 fn a_folder_that_is_too_deep_is_told_and_does_not_hide_deletions() {
     let mut rig = Rig::with(|plan| {
         plan.online = false;
