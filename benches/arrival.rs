@@ -82,6 +82,7 @@ fn main() {
         ticks,
         state: told::channel(FolderState::Starting).0,
         rescan: Arc::new(Notify::new()),
+        home: std::env::temp_dir(),
     };
     runtime.spawn(watch::run(watched, stop.clone()));
     let (ready, readies) = mpsc::channel();

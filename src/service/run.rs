@@ -190,6 +190,7 @@ impl Run {
                 ticks: Arc::clone(ticks),
                 state,
                 rescan: Arc::clone(&wake),
+                home: setup.config.state_dir.clone(),
             };
             rescan.push(wake);
             folders.insert(route.mapping.name.clone(), states);

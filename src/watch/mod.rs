@@ -1,7 +1,7 @@
 //! The file system turned into candidates: paths that may have changed, without a word about their
 //! content. Events are hints; listings are the truth.
 //!
-//! Knows nothing of stores or spreadsheets, opens no file, and is the only room that names notify.
+//! Knows nothing of stores or spreadsheets, opens no file but one of its own, and is the only room that names notify.
 
 mod candidate;
 mod folder;
@@ -9,6 +9,7 @@ mod native;
 mod patience;
 mod scan;
 mod task;
+mod trial;
 
 pub use candidate::{Candidate, Finding, Found, Hint, Met, Ticks};
 pub use folder::FolderState;

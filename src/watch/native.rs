@@ -21,6 +21,7 @@ use tokio::sync::mpsc::Sender;
 use walkdir::WalkDir;
 
 use super::candidate::{Candidate, Finding, Hint, Ticks};
+use super::trial::Trial;
 use crate::placement::{RelPath, Route};
 
 /// Where the callback hands over.
@@ -70,16 +71,30 @@ pub(super) struct Watches {
 }
 
 impl Watches {
-    /// None yet.
+    /// None yet. Tries below `home` whether they would tell what they have to. Blocks.
     ///
     /// # Errors
     /// With a sentence for people that says what to do.
-    pub fn begin(sink: Sink) -> Result<Self, String> {
+    pub fn begin(sink: Sink, home: &Path) -> Result<Self, String> {
         let folder = sink.route.mapping.folder.clone();
-        let handler = move |result| survive(&sink.unsure, || sink.take(result));
-        let watcher =
+        let (trial, ear) = Trial::below(home).unzip();
+        let of_trial = move |event: &Event| ear.as_ref().is_some_and(|ear| ear.hears(event));
+        let handler = move |result: notify::Result<Event>| {
+            survive(&sink.unsure, || match result {
+                Ok(event) if of_trial(&event) => {}
+                result => sink.take(result),
+            });
+        };
+        let mut watcher =
             RecommendedWatcher::new(handler, Config::default().with_follow_symlinks(false))
                 .map_err(|error| explain(&error))?;
+        if trial.is_some_and(|trial| !trial.passes(&mut watcher)) {
+            return Err(format!(
+                "the kernel did not tell that a file in {} was written and closed; please report it with \
+                 the system's name and version",
+                home.display()
+            ));
+        }
         Ok(Self {
             folder,
             watcher: Mutex::new(Some(watcher)),
@@ -368,6 +383,45 @@ mod tests {
                 Meaning::Arrival(path("b"))
             ]
         );
+    }
+
+    #[test]
+    fn what_does_not_fit_has_the_folder_listed_and_nobody_waits() {
+        let (findings, mut found) = tokio::sync::mpsc::channel(1);
+        let (arrivals, mut arrived) = tokio::sync::mpsc::channel(1);
+        let route = crate::placement::fixture::route("*.png", "B2");
+        let sink = Sink {
+            route: Arc::clone(&route),
+            findings,
+            arrivals,
+            ticks: Arc::default(),
+            unsure: Arc::default(),
+        };
+        let happens = |kind, name| {
+            let path = route.mapping.folder.join(name);
+            sink.take(Ok(Event::new(kind).add_path(path)));
+            sink.unsure.take()
+        };
+        let written = EventKind::Access(AccessKind::Close(AccessMode::Write));
+        assert_eq!(happens(written, "a.png"), None);
+        assert!(
+            happens(written, "b.png")
+                .unwrap()
+                .contains("more files changed at once")
+        );
+        found.try_recv().unwrap();
+        let made = EventKind::Create(CreateKind::Folder);
+        assert_eq!(happens(made, "a"), None);
+        found.try_recv().unwrap();
+        assert!(
+            happens(made, "b")
+                .unwrap()
+                .contains("more folders arrived at once")
+        );
+        // What is only to be sure is left out.
+        assert_eq!(happens(EventKind::Remove(RemoveKind::Folder), "c"), None);
+        arrived.try_recv().unwrap();
+        assert!(arrived.try_recv().is_err());
     }
 
     #[test]

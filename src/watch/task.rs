@@ -4,7 +4,7 @@
 //! between. What may not be read is told, asked for at every probe, and hides nothing else.
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -48,6 +48,8 @@ pub struct Watched {
     pub state: watch::Sender<FolderState>,
     /// Woken to have the whole folder listed now.
     pub rescan: Arc<Notify>,
+    /// A folder of this program's own, for a trial of the kernel's watches.
+    pub home: PathBuf,
 }
 
 /// Watches until `stop`.
@@ -246,6 +248,7 @@ impl Watched {
             ticks: Arc::clone(&self.ticks),
             unsure: Arc::clone(unsure),
         };
+        let home = self.home.clone();
         self.patiently("looking at its file system", move |_| {
             let mapping = &sink.route.mapping;
             let silent = match mapping.watch.backend {
@@ -259,7 +262,9 @@ impl Watched {
                     fault: false,
                     news: true,
                 }),
-                None => Watches::begin(sink).map(Arc::new).map_err(Unarmed::fault),
+                None => Watches::begin(sink, &home)
+                    .map(Arc::new)
+                    .map_err(Unarmed::fault),
             }
         })
         .await
@@ -469,4 +474,115 @@ struct Whole<'a> {
     armed: Result<Arc<Watches>, Unarmed>,
     /// What could not be listed.
     gaps: Gaps,
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use tokio::time::timeout;
+
+    use super::*;
+    use crate::placement::RuleSet;
+    use crate::placement::fixture::{cell, mapping};
+
+    const LIMIT: Duration = Duration::from_mins(1);
+
+    /// A folder that is watched, and what is told of it.
+    struct Case {
+        folder: PathBuf,
+        found: mpsc::Receiver<Finding>,
+        listed: mpsc::Receiver<Finding>,
+        _home: tempfile::TempDir,
+        _stop: tokio_util::sync::DropGuard,
+    }
+
+    impl Case {
+        /// Watched and listed once; at most `room` candidates wait to be taken.
+        async fn watched(room: usize) -> Self {
+            let home = tempfile::tempdir().unwrap();
+            let folder = home.path().join("in");
+            fs::create_dir(&folder).unwrap();
+            let mut mapping = mapping(&[], vec![cell("{cell}.png", "{cell}")]);
+            mapping.folder.clone_from(&folder);
+            let route = Route {
+                rules: RuleSet::compile(&mapping).unwrap(),
+                mapping: Arc::new(mapping),
+            };
+            let (findings, found) = mpsc::channel(room);
+            let (listings, listed) = mpsc::channel(4);
+            let (state, states) = watch::channel(FolderState::Starting);
+            let watched = Watched {
+                route: Arc::new(route),
+                findings,
+                listings,
+                ticks: Arc::default(),
+                state,
+                rescan: Arc::default(),
+                home: home.path().to_owned(),
+            };
+            let stop = CancellationToken::new();
+            tokio::spawn(run(watched, stop.clone()));
+            let mut case = Self {
+                folder,
+                found,
+                listed,
+                _home: home,
+                _stop: stop.drop_guard(),
+            };
+            while !matches!(case.listed.recv().await, Some(Finding::Listed { .. })) {}
+            assert_eq!(*states.borrow(), FolderState::Native { unseen: None });
+            case
+        }
+
+        /// Takes what is told until it names so many files, or for a minute.
+        async fn told(&mut self, files: usize) -> BTreeSet<PathBuf> {
+            let mut told = BTreeSet::new();
+            let all = async {
+                while told.len() < files {
+                    let finding = tokio::select! {
+                        Some(finding) = self.found.recv() => finding,
+                        Some(finding) = self.listed.recv() => finding,
+                    };
+                    let paths = match finding {
+                        Finding::Candidate(candidate) => vec![candidate.path],
+                        Finding::Found { files, .. } => {
+                            files.into_iter().map(|file| file.path).collect()
+                        }
+                        Finding::Listed { .. } => Vec::new(),
+                    };
+                    let paths = paths.iter().map(RelPath::as_path);
+                    let pictures = paths.filter(|path| path.extension().is_some());
+                    told.extend(pictures.map(Path::to_owned));
+                }
+            };
+            let _ = timeout(LIMIT, all).await;
+            told
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn more_changes_than_can_be_told_one_by_one_are_told_all_the_same() {
+        const FILES: usize = 5000;
+        let mut case = Case::watched(1).await;
+        for number in 0..FILES {
+            fs::write(case.folder.join(format!("{number}.png")), "x").unwrap();
+        }
+        assert_eq!(case.told(FILES).await.len(), FILES);
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn what_is_written_into_a_new_folder_at_once_is_told() {
+        const FOLDERS: usize = 1000;
+        let mut case = Case::watched(4096).await;
+        for number in 0..FOLDERS {
+            let folder = case.folder.join(format!("{number}/deep/er"));
+            fs::create_dir_all(&folder).unwrap();
+            for (name, above) in [("a", 0), ("b", 1), ("c", 2)] {
+                let folder = folder.ancestors().nth(above).unwrap();
+                fs::write(folder.join(format!("{name}.png")), "x").unwrap();
+            }
+        }
+        assert_eq!(case.told(3 * FOLDERS).await.len(), 3 * FOLDERS);
+    }
 }
