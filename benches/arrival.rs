@@ -72,6 +72,7 @@ fn main() {
             findings: candidates,
             listings: listed,
             digested,
+            rescan: std::collections::BTreeMap::new(),
         },
         stop.clone(),
     ));

@@ -5,6 +5,7 @@ mod copies;
 mod decide;
 mod pipeline;
 mod read;
+mod readers;
 mod settle;
 
 pub use copies::Copies;

@@ -2,9 +2,10 @@
 //! records what each means. Nothing here waits for the network.
 //!
 //! Bounded: [`WAITING_MOST`] paths wait; beyond that findings stay in their channel, listings pause and
-//! events mark their folder for another listing.
+//! events mark their folder for another listing. A folder that hangs keeps nobody waiting: what is found in
+//! it is not kept, and it is listed when it answers again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -12,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use metrics::{counter, histogram};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -21,6 +22,7 @@ use tracing::{debug, info, warn};
 use super::copies::Copies;
 use super::decide::{Decision, Offer, decide};
 use super::read::{Looked, Rest, look_and_copy};
+use super::readers::{Beat, Change};
 use super::settle::{Due, Settle};
 use crate::config::MappingName;
 use crate::placement::{Placement, RelPath, Route, Routes, SlotAddress};
@@ -56,8 +58,10 @@ pub struct Intake {
     pub findings: mpsc::Receiver<Finding>,
     /// Listings from the watchers; each message is large, so few may wait.
     pub listings: mpsc::Receiver<Finding>,
-    /// Told after each listing.
+    /// Told after each listing, and when nobody should wait for one that hangs.
     pub digested: watch::Sender<Digested>,
+    /// Woken to have a folder listed that hung.
+    pub rescan: BTreeMap<MappingName, Arc<Notify>>,
 }
 
 /// Takes findings until `stop`; looks that are under way are finished.
@@ -70,8 +74,7 @@ pub async fn run(intake: Intake, stop: CancellationToken) -> Result<(), StoreErr
 
 async fn attend(intake: Intake, stop: CancellationToken) -> Result<(), StoreError> {
     let cores = std::thread::available_parallelism().map_or(2, |cores| cores.get().clamp(2, 4));
-    // One more than a single mapping may take, so that a folder that hangs does not stop the others.
-    let (each, readers) = (cores, cores + 1);
+    let each = cores;
     let Intake {
         store,
         routes,
@@ -80,6 +83,7 @@ async fn attend(intake: Intake, stop: CancellationToken) -> Result<(), StoreErro
         mut findings,
         mut listings,
         digested,
+        rescan,
     } = intake;
     let mut task = Task {
         context: Context {
@@ -89,25 +93,25 @@ async fn attend(intake: Intake, stop: CancellationToken) -> Result<(), StoreErro
         },
         ticks,
         digested,
+        rescan,
         settle: Settle::default(),
         work: JoinSet::new(),
-        looking: 0,
+        missed: BTreeSet::new(),
         sifting: BTreeMap::new(),
         listed: Vec::new(),
     };
     loop {
-        while task.looking < readers
-            && let Some(due) = task.settle.pop(Instant::now(), each)
-        {
-            task.start_look(due);
+        let now = Instant::now();
+        for change in task.settle.judge(now) {
+            task.take_change(change);
+        }
+        while let Some((due, beat)) = task.settle.pop(now, each) {
+            task.start_look(due, beat);
         }
         task.tell_digested();
         let full = task.settle.held() >= WAITING_MOST;
         let sifting = task.sifting.values().sum::<u32>() >= SIFTING_MOST;
-        let wake = task
-            .settle
-            .next_wake(each)
-            .filter(|_| task.looking < readers);
+        let wake = task.settle.next_wake(each);
         let woken = waiting(async {
             tokio::select! {
                 () = stop.cancelled() => Woken::Stop,
@@ -155,9 +159,11 @@ struct Task {
     context: Context,
     ticks: Arc<Ticks>,
     digested: watch::Sender<Digested>,
+    rescan: BTreeMap<MappingName, Arc<Notify>>,
     settle: Settle,
     work: JoinSet<Result<Work, StoreError>>,
-    looking: usize,
+    /// Mappings of which something was not kept.
+    missed: BTreeSet<MappingName>,
     /// Batches of listings being compared with the store, by mapping.
     sifting: BTreeMap<MappingName, u32>,
     /// Listings that ended and whose findings are still being looked at.
@@ -194,6 +200,14 @@ enum Next {
 
 impl Task {
     fn take(&mut self, finding: Finding) {
+        if let Finding::Candidate(Candidate { route, .. }) | Finding::Found { route, .. } = &finding
+        {
+            let name = &route.mapping.name;
+            if self.settle.is_stuck(name) {
+                self.missed.insert(name.clone());
+                return;
+            }
+        }
         match finding {
             Finding::Candidate(candidate) => self.settle.observe(candidate, Instant::now()),
             Finding::Found { route, files, tick } => {
@@ -211,12 +225,32 @@ impl Task {
         }
     }
 
-    fn start_look(&mut self, due: Due) {
-        self.looking += 1;
+    /// A folder hangs, or goes on.
+    fn take_change(&mut self, change: Change) {
+        match change {
+            Change::Stuck(FileKey { mapping, path }) => {
+                let folder = self.context.routes.of(&mapping);
+                let folder = folder.map(|route| route.mapping.folder.display().to_string());
+                warn!(%mapping, "{} does not answer: reading {path} hangs; waiting for it",
+                    folder.unwrap_or_default());
+                self.missed.insert(mapping);
+            }
+            Change::Moves(mapping) => {
+                info!(%mapping, "files can be read again");
+                if self.missed.remove(&mapping)
+                    && let Some(rescan) = self.rescan.get(&mapping)
+                {
+                    rescan.notify_one();
+                }
+            }
+        }
+    }
+
+    fn start_look(&mut self, due: Due, beat: Beat) {
         let context = self.context.clone();
         self.work.spawn_blocking(move || {
             let begun = Instant::now();
-            let next = look_and_record(&context, &due)?;
+            let next = look_and_record(&context, &due, &beat)?;
             histogram!("pixcell_stage_seconds", "stage" => "look").record(begun.elapsed());
             Ok(Work::Looked {
                 key: due.key(),
@@ -243,7 +277,6 @@ impl Task {
                 }
             }
             Work::Looked { key, next } => {
-                self.looking -= 1;
                 self.settle.done(&key);
                 if !matches!(next, Next::Large(_)) {
                     let mapping = key.mapping.to_string();
@@ -276,14 +309,15 @@ impl Task {
         Ok(())
     }
 
-    /// Tells of listings whose findings have all been looked at.
+    /// Tells of listings whose findings have all been looked at, or cannot be.
     fn tell_digested(&mut self) {
         let (settle, sifting) = (&self.settle, &self.sifting);
         let over: Vec<_> = self
             .listed
             .extract_if(.., |(route, _)| {
                 let name = &route.mapping.name;
-                sifting.get(name).is_none_or(|batches| *batches == 0) && !settle.awaits(name)
+                let over = sifting.get(name).is_none_or(|batches| *batches == 0);
+                over && (settle.is_stuck(name) || !settle.awaits(name))
             })
             .collect();
         for (route, met) in over {
@@ -361,7 +395,7 @@ fn place(route: &Route, path: &RelPath) -> Place {
 }
 
 /// Looks at one file and records what it means.
-fn look_and_record(context: &Context, due: &Due) -> Result<Next, StoreError> {
+fn look_and_record(context: &Context, due: &Due, beat: &Beat) -> Result<Next, StoreError> {
     let (store, key, now) = (&context.store, due.key(), Timestamp::now());
     let mapping = &due.route.mapping;
     let place = place(&due.route, &due.path);
@@ -400,6 +434,7 @@ fn look_and_record(context: &Context, due: &Due) -> Result<Next, StoreError> {
             mapping.max_bytes,
             due.rest,
             copy,
+            beat,
         )
     }))
     .unwrap_or_else(|_| {
@@ -452,7 +487,7 @@ fn look_and_record(context: &Context, due: &Due) -> Result<Next, StoreError> {
                 format,
                 fingerprint,
                 source: key.clone(),
-                arrival: arrival(store, due),
+                arrival: arrival(store, due, fingerprint),
                 now,
                 min_interval: mapping.min_interval,
             };
@@ -526,14 +561,12 @@ impl Context {
     /// Files that were for the slot of a file that is gone: the newest of them is the newest now.
     fn others(&self, gone: &Due, keys: Vec<FileKey>) -> Next {
         let others = keys.into_iter().filter_map(|FileKey { mapping, path }| {
-            let route = Arc::clone(self.routes.of(&mapping)?);
-            let meta = route.mapping.folder.join(path.as_path()).symlink_metadata();
-            let found = Some(meta.map_or(Fingerprint::UNKNOWN, |meta| Fingerprint::of(&meta)));
             Some(Due {
-                route,
+                route: Arc::clone(self.routes.of(&mapping)?),
                 path,
                 tick: gone.tick,
-                found,
+                // As by a listing. Not looked at here: it may be another's folder, which may hang.
+                found: Some(Fingerprint::UNKNOWN),
                 rest: Rest::Unknown,
                 counted: gone.counted,
                 large: false,
@@ -558,23 +591,16 @@ fn only_attributes_differ(known: &FileRecord, now: &FileRecord) -> bool {
     known.seen == now.seen && known.slot == now.slot && written(known) == written(now)
 }
 
-fn arrival(store: &Store, due: &Due) -> Arrival {
-    let (epoch, tick) = (store.epoch(), due.tick);
-    match due.found {
-        Some(found) => {
-            let name = due.path.as_bytes().to_vec();
-            Arrival {
-                epoch,
-                tick,
-                mtime: found.mtime,
-                name,
-            }
-        }
-        None => Arrival {
-            epoch,
-            tick,
-            mtime: 0,
-            name: Vec::new(),
+fn arrival(store: &Store, due: &Due, seen: Fingerprint) -> Arrival {
+    let listed = due.found.is_some();
+    Arrival {
+        epoch: store.epoch(),
+        tick: due.tick,
+        mtime: if listed { seen.mtime } else { 0 },
+        name: if listed {
+            due.path.as_bytes().to_vec()
+        } else {
+            Vec::new()
         },
     }
 }

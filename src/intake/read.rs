@@ -20,6 +20,7 @@ use rustix::fs::{
 use rustix::io::Errno;
 
 use super::copies::Copying;
+use super::readers::Beat;
 use crate::image::{
     Completeness, ContentHash, Format, HEAD_BYTES, Hasher, Recognised, completeness, recognise,
 };
@@ -145,16 +146,18 @@ fn hold_part_by_part(root: OwnedFd, path: &RelPath) -> io::Result<OwnedFd> {
 
 /// Looks at a file; one of more than `max_bytes` is not read.
 pub fn look(folder: &Path, path: &RelPath, max_bytes: u64, rest: Rest) -> Looked {
-    look_and_copy(folder, path, max_bytes, rest, None)
+    look_and_copy(folder, path, max_bytes, rest, None, &Beat::default())
 }
 
-/// The same, and what is hashed is copied. The copy is good when the answer is an image.
+/// The same, and what is hashed is copied. The copy is good when the answer is an image. Beats while it
+/// goes on.
 pub(super) fn look_and_copy(
     folder: &Path,
     path: &RelPath,
     max_bytes: u64,
     rest: Rest,
     copy: Option<&mut Copying>,
+    beat: &Beat,
 ) -> Looked {
     let mut file = match open_beneath(folder, path) {
         Ok(file) => file,
@@ -164,7 +167,7 @@ pub(super) fn look_and_copy(
         Ok(meta) => Fingerprint::of(&meta),
         Err(error) => return cannot(&error),
     };
-    let found = match examine(&mut file, before, max_bytes, rest, copy) {
+    let found = match examine(&mut file, before, max_bytes, rest, copy, beat) {
         Ok(found) => found,
         Err(error) => return cannot(&error),
     };
@@ -200,6 +203,7 @@ fn examine(
     max_bytes: u64,
     rest: Rest,
     copy: Option<&mut Copying>,
+    beat: &Beat,
 ) -> io::Result<Looked> {
     let rejected = |reason: String| {
         Ok(Looked::Rejected {
@@ -251,7 +255,7 @@ fn examine(
     file.rewind()?;
     let end = completeness(
         format,
-        &mut BufReader::with_capacity(CHUNK, &*file),
+        &mut BufReader::with_capacity(CHUNK, beat.with(&*file)),
         fingerprint.size,
     )?;
     let told = match end {
@@ -282,7 +286,7 @@ fn examine(
         return Ok(Looked::Unsettled(fingerprint));
     }
     file.rewind()?;
-    Ok(match hash(file, fingerprint.size, copy)? {
+    Ok(match hash(beat.with(&mut *file), fingerprint.size, copy)? {
         Some(hash) => Looked::Image {
             fingerprint,
             hash,
@@ -313,7 +317,7 @@ fn ends_in_zeros(file: &File, size: u64) -> io::Result<bool> {
 /// The hash of all `size` bytes; `None` when there are more or fewer by now. A file that grows while it
 /// is read is not followed to an end that it may never have.
 fn hash(
-    file: &mut File,
+    mut file: impl Read,
     size: u64,
     mut copy: Option<&mut Copying>,
 ) -> io::Result<Option<ContentHash>> {
@@ -521,8 +525,8 @@ mod tests {
     fn a_file_that_is_longer_or_shorter_than_it_was_has_changed() {
         let folder = folder_with("a.png", b"12345");
         let hashed = |size| {
-            let mut file = open_beneath(folder.path(), &path("a.png")).unwrap();
-            hash(&mut file, size, None).unwrap()
+            let file = open_beneath(folder.path(), &path("a.png")).unwrap();
+            hash(file, size, None).unwrap()
         };
         assert_eq!(hashed(5), Some(ContentHash::of(b"12345")));
         assert_eq!((hashed(4), hashed(6)), (None, None));

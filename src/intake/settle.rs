@@ -12,6 +12,8 @@ use metrics::histogram;
 use tokio::time::Instant;
 
 use super::read::Rest;
+use super::readers::{Beat, Change, Readers};
+use crate::config::MappingName;
 use crate::placement::{RelPath, Route};
 use crate::store::{FileKey, Fingerprint};
 use crate::watch::{Candidate, Hint};
@@ -53,14 +55,8 @@ impl Due {
 pub struct Settle {
     waiting: HashMap<FileKey, Entry>,
     order: BTreeSet<(Instant, FileKey)>,
-    /// Being looked at; a change meanwhile waits until that is done.
-    busy: HashMap<FileKey, Busy>,
-}
-
-#[derive(Debug)]
-struct Busy {
-    counted: bool,
-    large: bool,
+    /// Of those being looked at; a change meanwhile waits until that is done.
+    readers: Readers,
 }
 
 #[derive(Debug)]
@@ -74,7 +70,7 @@ struct Entry {
 impl Settle {
     /// How many paths wait or are being looked at.
     pub fn held(&self) -> usize {
-        self.waiting.len() + self.busy.len()
+        self.waiting.len() + self.readers.len()
     }
 
     /// Takes an event.
@@ -154,11 +150,9 @@ impl Settle {
         self.waiting.insert(key, Entry { due, at, latest });
     }
 
-    /// The next path whose time has come and that is not being looked at; it counts as being looked at
-    /// until [`Self::done`]. At most `each` paths of one mapping are looked at together, so that a folder
-    /// that hangs leaves readers for the others; of these one less are large, and of all mappings together
-    /// `each`, so that a small one never waits for a large one to be read.
-    pub fn pop(&mut self, now: Instant, each: usize) -> Option<Due> {
+    /// The next path whose time has come and for which there is a reader; it counts as being looked at until
+    /// [`Self::done`]. At most `each` paths of one mapping are looked at together. Whoever looks beats.
+    pub fn pop(&mut self, now: Instant, each: usize) -> Option<(Due, Beat)> {
         let ready = self
             .order
             .iter()
@@ -171,51 +165,58 @@ impl Settle {
         let noticed = entry.latest.checked_sub(longest).unwrap_or(now);
         histogram!("pixcell_stage_seconds", "stage" => "settle").record(now - noticed);
         let Due { counted, large, .. } = entry.due;
-        self.busy.insert(ready.1, Busy { counted, large });
-        Some(entry.due)
+        let beat = self.readers.begin(ready.1, counted, large, now);
+        Some((entry.due, beat))
     }
 
     /// The look at a path is over.
     pub fn done(&mut self, key: &FileKey) {
-        self.busy.remove(key);
+        self.readers.done(key);
     }
 
-    /// When the next path is due. A path that has to wait for a reader is due when one is done.
+    /// Which mappings have become stuck, or go on. What waits for a look of one that is stuck is forgotten:
+    /// it would take the room of others. All of its folder has to be listed when it goes on.
+    pub fn judge(&mut self, now: Instant) -> Vec<Change> {
+        let changes = self.readers.judge(now);
+        for change in &changes {
+            if let Change::Stuck(stuck) = change {
+                let ours = |key: &FileKey| key.mapping == stuck.mapping;
+                self.waiting.retain(|key, _| !ours(key));
+                self.order.retain(|(_, key)| !ours(key));
+            }
+        }
+        changes
+    }
+
+    /// Whether looks of this mapping hang for so long that nobody waits for them.
+    pub fn is_stuck(&self, mapping: &MappingName) -> bool {
+        self.readers.is_stuck(mapping)
+    }
+
+    /// When the next path is due, or [`Self::judge`] is to be asked. A path that has to wait for a reader is
+    /// due when one is done.
     pub fn next_wake(&self, each: usize) -> Option<Instant> {
-        self.order
+        let due = self
+            .order
             .iter()
             .find(|(_, key)| self.is_free(key, each))
-            .map(|(at, _)| *at)
+            .map(|(at, _)| *at);
+        due.into_iter().chain(self.readers.next_beat()).min()
     }
 
     fn is_free(&self, key: &FileKey, each: usize) -> bool {
-        // As many as there are readers at most.
-        let ours = |busy: &&FileKey| busy.mapping == key.mapping;
-        if self.busy.contains_key(key) || self.busy.keys().filter(ours).count() >= each {
-            return false;
-        }
-        if !self.waiting.get(key).is_some_and(|entry| entry.due.large) {
-            return true;
-        }
-        let large = || {
-            self.busy
-                .iter()
-                .filter(|(_, busy)| busy.large)
-                .map(|(key, _)| key)
-        };
-        large().filter(ours).count() + 1 < each && large().count() < each
+        let large = self.waiting.get(key).is_some_and(|entry| entry.due.large);
+        self.readers.has_room(key, large, each)
     }
 
     /// Whether a path of this mapping that a listing found still waits or is being looked at.
-    pub fn awaits(&self, mapping: &crate::config::MappingName) -> bool {
+    pub fn awaits(&self, mapping: &MappingName) -> bool {
         let ours = |key: &FileKey| key.mapping == *mapping;
-        self.waiting
-            .iter()
-            .any(|(key, entry)| entry.due.counted && ours(key))
+        self.readers.awaits(mapping)
             || self
-                .busy
+                .waiting
                 .iter()
-                .any(|(key, busy)| busy.counted && ours(key))
+                .any(|(key, entry)| entry.due.counted && ours(key))
     }
 }
 
@@ -318,7 +319,7 @@ mod tests {
         }
 
         fn pop(&mut self, ms: u64) -> Option<(String, u64)> {
-            let due = self.settle.pop(self.at(ms), EACH)?;
+            let (due, _) = self.settle.pop(self.at(ms), EACH)?;
             Some((due.path.to_string(), due.tick))
         }
 
@@ -369,7 +370,7 @@ mod tests {
         let mut case = Case::new();
         let looked = (0..10_000).step_by(100).find_map(|ms| {
             case.event("a", Hint::Touched, ms);
-            Some((ms, case.settle.pop(case.at(ms), EACH)?.rest))
+            Some((ms, case.settle.pop(case.at(ms), EACH)?.0.rest))
         });
         assert_eq!(looked, Some((5000, Rest::Restless)));
     }
@@ -389,7 +390,7 @@ mod tests {
         }
         case.event("a", hint, ms);
         assert_eq!(
-            case.settle.pop(case.at(due), EACH).unwrap().rest,
+            case.settle.pop(case.at(due), EACH).unwrap().0.rest,
             Rest::Unknown
         );
     }
@@ -398,7 +399,7 @@ mod tests {
     fn what_came_during_a_look_is_not_put_off_by_it() {
         let mut case = Case::new();
         case.event("a", Hint::Closed, 0);
-        let first = case.settle.pop(case.at(0), EACH).unwrap();
+        let (first, _) = case.settle.pop(case.at(0), EACH).unwrap();
         case.event("a", Hint::Closed, 1);
         case.done("a");
         case.settle.again(first, case.at(2));
@@ -412,7 +413,12 @@ mod tests {
         assert_eq!(case.pop(0), Some(("a".to_owned(), 1)));
         case.event("a", Hint::Closed, 1);
         assert_eq!(case.pop(1), None);
-        assert_eq!(case.settle.next_wake(EACH), None);
+        let beat = case.settle.readers.next_beat();
+        assert_eq!(
+            case.settle.next_wake(EACH),
+            beat,
+            "no earlier than it may hang"
+        );
         case.done("a");
         assert_eq!(case.pop(1), Some(("a".to_owned(), 2)));
     }
@@ -424,7 +430,8 @@ mod tests {
             case.event(name, Hint::Closed, 0);
         }
         assert!(case.pop(0).is_some() && case.pop(0).is_some());
-        assert_eq!((case.pop(0), case.settle.next_wake(EACH)), (None, None));
+        assert_eq!(case.pop(0), None);
+        assert_eq!(case.settle.next_wake(EACH), case.settle.readers.next_beat());
         case.done("a");
         assert_eq!(case.pop(0), Some(("c".to_owned(), 3)));
     }
@@ -445,13 +452,13 @@ mod tests {
         assert_eq!(large, together);
         case.event("small", Hint::Closed, 2);
         assert_eq!(case.settle.next_wake(each), Some(case.at(2)));
-        let due = case.settle.pop(case.at(2), each).unwrap();
+        let (due, _) = case.settle.pop(case.at(2), each).unwrap();
         assert_eq!(due.path.to_string(), "small");
         // The next large one when one is done, and not before.
         case.done("small");
-        assert_eq!(case.settle.next_wake(each), None);
+        assert_eq!(case.settle.next_wake(each), case.settle.readers.next_beat());
         case.done("a");
-        assert!(case.settle.pop(case.at(3), each).unwrap().large);
+        assert!(case.settle.pop(case.at(3), each).unwrap().0.large);
     }
 
     #[test]
@@ -506,7 +513,7 @@ mod tests {
     fn a_listing_does_not_disturb_a_file_that_settles() {
         let mut case = Case::new();
         case.found("a", 60_000, 0);
-        let due = case.settle.pop(case.at(0), EACH).unwrap();
+        let (due, _) = case.settle.pop(case.at(0), EACH).unwrap();
         case.settle.done(&due.key());
         case.settle.again(
             Due {
@@ -517,7 +524,7 @@ mod tests {
         );
         case.found("a", 60_000, 200);
         assert_eq!(case.pop(499), None);
-        let looked = case.settle.pop(case.at(500), EACH).unwrap();
+        let (looked, _) = case.settle.pop(case.at(500), EACH).unwrap();
         assert_eq!(looked.rest, Rest::QuietAs(Fingerprint::UNKNOWN));
     }
 
@@ -529,5 +536,30 @@ mod tests {
         assert_eq!(case.pop(0), Some(("old".to_owned(), 1)));
         assert_eq!(case.pop(399), None);
         assert_eq!(case.pop(400), Some(("new".to_owned(), 2)));
+    }
+
+    #[test]
+    fn what_waits_for_a_mapping_that_is_stuck_takes_no_room() {
+        let mut case = Case::new();
+        for number in 0..100 {
+            case.found(&number.to_string(), 60_000, 0);
+        }
+        while case.pop(0).is_some() {}
+        let name = case.route.mapping.name.clone();
+        assert!(case.settle.judge(case.at(14_000)).is_empty());
+        assert_eq!(
+            (case.settle.held(), case.settle.is_stuck(&name)),
+            (100, false)
+        );
+        let changes = case.settle.judge(case.at(15_000));
+        assert!(matches!(changes[..], [Change::Stuck(_)]), "{changes:?}");
+        assert_eq!(
+            (case.settle.held(), case.settle.is_stuck(&name)),
+            (EACH, true)
+        );
+        for number in 0..EACH {
+            case.done(&number.to_string());
+        }
+        assert_eq!(case.settle.judge(case.at(16_000)), [Change::Moves(name)]);
     }
 }

@@ -162,6 +162,10 @@ impl Run {
             compared.push((spreadsheet.clone(), tell_compared));
             lanes.insert(spreadsheet, (states, gate));
         }
+        let wakes: BTreeMap<_, _> = routes
+            .iter()
+            .map(|route| (route.mapping.name.clone(), Arc::new(Notify::new())))
+            .collect();
         let intake = Intake {
             store: store.clone(),
             routes: routes.clone(),
@@ -170,6 +174,7 @@ impl Run {
             findings: candidates,
             listings: listed,
             digested: digests,
+            rescan: wakes.clone(),
         };
         let state = state_is_there(store.clone(), stop.clone());
         tasks.spawn("the state", &stop, state);
@@ -179,20 +184,22 @@ impl Run {
             Ok(())
         });
         tasks.spawn("the intake", &stop, intake::run(intake, stop.clone()));
-        let (mut folders, mut rescan) = (BTreeMap::new(), Vec::new());
+        let mut folders = BTreeMap::new();
         for route in routes.iter() {
             let (state, states) = watch::channel(FolderState::Starting);
-            let wake = Arc::new(Notify::new());
+            let wake = wakes
+                .get(&route.mapping.name)
+                .map(Arc::clone)
+                .unwrap_or_default();
             let watched = Watched {
                 route: Arc::clone(route),
                 findings: findings.clone(),
                 listings: listings.clone(),
                 ticks: Arc::clone(ticks),
                 state,
-                rescan: Arc::clone(&wake),
+                rescan: wake,
                 home: setup.config.state_dir.clone(),
             };
-            rescan.push(wake);
             folders.insert(route.mapping.name.clone(), states);
             let (name, until) = (
                 format!("the watcher of {}", route.mapping.name),
@@ -222,7 +229,7 @@ impl Run {
             ticks: Arc::clone(ticks),
             stale: stale_files,
             digested,
-            rescan,
+            rescan: wakes.into_values().collect(),
             live: Arc::new(live),
             compared,
         };

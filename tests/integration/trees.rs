@@ -1,11 +1,13 @@
 //! Everything below a folder is found, however it got there, and what cannot be seen is told.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::support::{DOC, FOLDER, LIMIT, Mapping, Rig, document, pause, png};
+use crate::support::{
+    DOC, FOLDER, Fuse, LIMIT, Manner, Mapping, Rig, document, mount, pause, png, unmount,
+};
 
 /// What the status says of the first mapping's folder.
 fn folder(status: &serde_json::Value) -> &serde_json::Value {
@@ -66,7 +68,7 @@ fn each_way_of_arriving_without_a_close_is_one_write() {
 
 #[test]
 fn a_burst_into_new_folders_is_found_whole_and_none_of_it_twice() {
-    const FILES: u32 = 3000;
+    const FILES: u32 = 1500;
     let mut rig = Rig::with(|plan| plan.online = false);
     rig.start();
     for row in 1..=FILES {
@@ -240,11 +242,6 @@ impl Drop for Killed {
     }
 }
 
-/// At once, also while somebody uses it.
-fn unmount(folder: &Path) {
-    let _ = Command::new("umount").arg("-l").arg(folder).status();
-}
-
 /// A FUSE file system whose server never answers, until it is dropped.
 struct Dead {
     folder: PathBuf,
@@ -253,19 +250,7 @@ struct Dead {
 
 impl Dead {
     fn mount(folder: PathBuf) -> Self {
-        let server = fs::File::options()
-            .read(true)
-            .write(true)
-            .open("/dev/fuse")
-            .unwrap();
-        // Handed over as descriptor 0 of mount(8).
-        let status = Command::new("mount")
-            .args(["-i", "-t", "fuse", "dead"])
-            .arg(&folder)
-            .args(["-o", "fd=0,rootmode=40000,user_id=0,group_id=0"])
-            .stdin(server.try_clone().unwrap())
-            .status();
-        assert!(status.unwrap().success(), "mount");
+        let server = mount(&folder);
         Self {
             folder,
             server: Some(server),
@@ -358,5 +343,115 @@ fn a_disk_that_is_mounted_over_the_folder_is_watched_and_so_is_what_was_below() 
     rig.daemon().wait_count("watching ", 3);
     rig.drop_file("B3.png", &png(3));
     rig.expect("B3", &png(3));
+    rig.finish(3);
+}
+
+/// Files that are named after cells of column B.
+fn pictures(rows: std::ops::RangeInclusive<u32>) -> Vec<(String, Vec<u8>)> {
+    rows.map(|row| (format!("B{row}.png"), png(row))).collect()
+}
+
+fn threads(rig: &Rig) -> usize {
+    let tasks = fs::read_dir(format!("/proc/{}/task", rig.daemon().pid()));
+    tasks.unwrap().count()
+}
+
+/// `cargo test --test integration trees:: -- --ignored`
+#[test]
+#[ignore = "needs root and /dev/fuse to mount file systems that hang"]
+fn folders_whose_files_cannot_be_read_stop_no_other() {
+    let mut rig = Rig::with(|plan| {
+        for name in ["DocMany", "DocFew"] {
+            plan.sandbox.documents.push(document(name));
+        }
+        plan.mappings.push(Mapping::new("many", "many", "DocMany"));
+        plan.mappings.push(Mapping::new("few", "few", "DocFew"));
+        // Of the same spreadsheet as the folder that works.
+        plan.mappings.push(Mapping::new("beside", "beside", DOC));
+    });
+    let hang = |folder: &str, files| {
+        fs::create_dir(rig.path(folder)).unwrap();
+        Fuse::mount(rig.path(folder), Manner::Unread, files)
+    };
+    // Of more files than may wait in all.
+    let many = hang("many", pictures(1000..=10_000));
+    let few = hang("few", pictures(1..=10));
+    let beside = hang("beside", Vec::from([("C1.png".to_owned(), png(1))]));
+    let begun = Instant::now();
+    rig.start();
+    let ready = begun.elapsed();
+    println!("ready after {ready:.1?}");
+    assert!(ready < Duration::from_secs(50), "ready after {ready:?}");
+    for name in ["many", "few", "beside"] {
+        rig.warned(&[&format!("mapping={name}"), "does not answer: reading"]);
+    }
+    let before = threads(&rig);
+    for row in 1..=20 {
+        rig.drop_file(format!("B{row}.png"), &png(row));
+        rig.expect(&format!("B{row}"), &png(row));
+    }
+    rig.meanwhile(1000, Duration::from_secs(5));
+    let after = threads(&rig);
+    assert!(after <= before + 2, "{before} threads became {after}");
+    few.answer(Manner::Prompt);
+    beside.answer(Manner::Prompt);
+    for row in 1..=10 {
+        rig.expect_in("DocFew", &format!("B{row}"), &png(row));
+    }
+    rig.expect("C1", &png(1));
+    let state = rig.status()["mappings"][2]["state"].clone();
+    assert_eq!(state["state"], "poll", "{state}");
+    assert_eq!(state["why"], "FUSE does not tell of all changes");
+    drop((many, few, beside));
+}
+
+/// `cargo test --test integration trees:: -- --ignored`
+#[test]
+#[ignore = "needs root and /dev/fuse to mount a file system that is slow"]
+fn it_is_ready_after_a_minute_while_a_folder_is_still_compared() {
+    let mut rig = Rig::with(|plan| {
+        plan.sandbox.documents.push(document("DocSlow"));
+        plan.mappings.push(Mapping::new("slow", "slow", "DocSlow"));
+    });
+    fs::create_dir(rig.path("slow")).unwrap();
+    let manner = Manner::Slow(Duration::from_secs(1));
+    let slow = Fuse::mount(rig.path("slow"), manner, pictures(1..=200));
+    rig.drop_file("B1.png", &png(1));
+    let begun = Instant::now();
+    rig.start_unready();
+    rig.expect("B1", &png(1));
+    assert!(
+        !rig.daemon().was_told("READY=1"),
+        "nothing was to be compared"
+    );
+    while !rig.daemon().was_told("READY=1") {
+        assert!(begun.elapsed() < Duration::from_secs(75), "not ready");
+        pause();
+    }
+    println!("ready after {:.1?}", begun.elapsed());
+    rig.daemon().wait_line(&["still comparing folders"]);
+    assert!(
+        !rig.daemon().stderr().contains("does not answer"),
+        "it is slow and goes on"
+    );
+    drop(slow);
+    rig.kill();
+}
+
+/// `cargo test --test integration trees:: -- --ignored`
+#[test]
+#[ignore = "needs root and /dev/fuse to mount a file system that gives no events"]
+fn a_sub_folder_that_may_be_read_without_an_event_is_taken_up_at_a_probe() {
+    let mut rig = Rig::with(|plan| plan.watch += ", rescan_every: 1h");
+    fs::create_dir(rig.file("sub")).unwrap();
+    let sub = Fuse::mount(rig.file("sub"), Manner::Shut, pictures(1..=3));
+    rig.start();
+    rig.warned(&["not all of the folder is seen", "sub: Permission denied"]);
+    assert_eq!(folder(&rig.status())["state"], "native");
+    sub.answer(Manner::Prompt);
+    for row in 1..=3 {
+        rig.expect(&format!("B{row}"), &png(row));
+    }
+    rig.wait_status("all is seen", |status| folder(status)["unseen"].is_null());
     rig.finish(3);
 }

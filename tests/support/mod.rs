@@ -6,6 +6,7 @@
 
 pub mod any_bytes;
 mod browser;
+mod fuse;
 mod http;
 mod judge;
 mod library;
@@ -18,6 +19,7 @@ mod source;
 use std::time::Duration;
 
 pub use browser::Browser;
+pub use fuse::{Fuse, Manner, mount, unmount};
 pub use http::{Answer, exchange, fetch_token, get};
 pub use judge::{Judge, Known};
 pub use library::library;
