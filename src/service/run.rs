@@ -19,7 +19,7 @@ use tracing::{error, info, warn};
 use super::control::{self, Ask};
 use super::daemon::{DaemonError, Ended, Lasting, Mode, Next, Parts, Setup};
 use super::plan::{Silent, plan};
-use super::ready;
+use super::ready::{self, News, Readiness};
 use super::select::{Opened, Retried, history, retry};
 use super::signals::Intent;
 use super::status::{Asking, LaneStatus, Running, Snapshot, gather};
@@ -51,9 +51,6 @@ const PASS_TICK: Duration = Duration::from_millis(50);
 /// How often a pass counts what is left, which reads the whole queue.
 const PASS_COUNT: Duration = Duration::from_millis(500);
 
-/// The daemon is ready after so long at most: a folder of a million new pictures, or one that hangs,
-/// is compared on while others are served.
-const READY_MOST: Duration = Duration::from_mins(1);
 /// How often it is looked whether a folder hangs.
 const FOLDERS_TICK: Duration = Duration::from_secs(1);
 
@@ -413,21 +410,21 @@ impl Run {
         count.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let pass = parts.mode == Mode::Pass;
         let mut folders = interval(FOLDERS_TICK);
-        let late = Instant::now() + READY_MOST;
-        let (mut compared, mut ready) = (false, false);
+        let mut readiness = Readiness::begin(Instant::now());
         loop {
-            if !compared && self.compared() {
-                compared = true;
-                self.live.ready.send_replace(true);
-                info!(folders = self.rescan.len(), "ready");
-                ready::ready("watching");
-                ready = true;
-                (parts.ready)();
-            }
-            if !ready && Instant::now() >= late {
-                ready = true;
-                info!("still comparing folders; what comes meanwhile is taken");
-                ready::ready("watching, and still comparing folders");
+            let compared = readiness.is_compared() || self.compared();
+            match readiness.judge(compared, Instant::now()) {
+                Some(News::Compared) => {
+                    self.live.ready.send_replace(true);
+                    info!(folders = self.rescan.len(), "ready");
+                    ready::ready("watching");
+                    (parts.ready)();
+                }
+                Some(News::Late) => {
+                    info!("still comparing folders; what comes meanwhile is taken");
+                    ready::ready("watching, and still comparing folders");
+                }
+                None => {}
             }
             tokio::select! {
                 fault = self.tasks.fault() => return Err(fault.into()),
@@ -439,7 +436,7 @@ impl Run {
                     }
                     Intent::Rescan => self.rescan_all(),
                     Intent::Report => self.report().await,
-                    Intent::Reload => if let Some(next) = reload(setup, parts, ready) {
+                    Intent::Reload => if let Some(next) = reload(setup, parts, readiness.is_told()) {
                         return Ok(Next::Reload(Box::new(next)));
                     },
                 },
