@@ -88,8 +88,13 @@ pub enum Looked {
 /// Of the system. A link in any part is `ELOOP`; what is no regular file is `InvalidInput`; a file that
 /// another program has leased (fcntl(2), `F_SETLEASE`) is `WouldBlock` until that one gives way.
 pub fn open_beneath(folder: &Path, path: &RelPath) -> io::Result<File> {
-    let root = openat(CWD, folder, STEP, Mode::empty())?;
-    open_held(&hold(root, path)?)
+    open_held(&hold(top(folder)?, path)?)
+}
+
+/// Takes hold of a mapped folder. It may be a link itself: whoever configured it chose where it points to.
+fn top(folder: &Path) -> io::Result<OwnedFd> {
+    let how = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    Ok(openat(CWD, folder, how, Mode::empty())?)
 }
 
 /// Opens what is held, when it is a regular file, whatever has its name by now.
@@ -463,6 +468,16 @@ mod tests {
                 "{name} was opened"
             );
         }
+    }
+
+    #[test]
+    fn a_folder_that_is_a_link_itself_is_the_one_it_points_to() {
+        let real = folder_with("a.png", &picture(ImageFormat::Png));
+        let home = tempfile::tempdir().unwrap();
+        let link = home.path().join("in");
+        symlink(real.path(), &link).unwrap();
+        let looked = look(&link, &path("a.png"), MIB, Rest::Unknown);
+        assert!(matches!(looked, Looked::Image { .. }), "{looked:?}");
     }
 
     #[test]

@@ -1,6 +1,11 @@
 //! A folder may come late, go, and come back; what its files have become is remembered meanwhile.
 
-use std::fs;
+use std::fs::{self, FileTimes};
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use rstest::rstest;
 
 use crate::support::{FOLDER, Mapping, Rig, document, padded, png};
 
@@ -78,7 +83,78 @@ fn a_folder_that_vanishes_for_a_while_brings_no_second_upload() {
 }
 
 #[test]
-fn a_polled_folder_finds_what_its_times_do_not_tell() {
+fn a_folder_that_is_a_link_is_watched_where_it_points_to_now() {
+    let mut rig = Rig::new();
+    fs::rename(rig.path(FOLDER), rig.path("first")).unwrap();
+    fs::create_dir(rig.path("second")).unwrap();
+    symlink(rig.path("first"), rig.path(FOLDER)).unwrap();
+    rig.start();
+    rig.drop_file("B1.png", &png(1));
+    rig.expect("B1", &png(1));
+    // Replaced in one step, as by `ln -sfn`.
+    fs::write(rig.path("second/B2.png"), png(2)).unwrap();
+    symlink(rig.path("second"), rig.path("link")).unwrap();
+    fs::rename(rig.path("link"), rig.path(FOLDER)).unwrap();
+    rig.expect("B2", &png(2));
+    fs::write(rig.path("first/B3.png"), png(3)).unwrap();
+    rig.drop_file("B4.png", &png(4));
+    rig.expect("B4", &png(4));
+    rig.finish(3);
+}
+
+#[test]
+fn a_folder_whose_parent_is_replaced_is_watched_in_its_new_place() {
+    let mut rig = Rig::with(|plan| plan.mappings[0].folder = "above/in".into());
+    fs::create_dir_all(rig.path("above/in")).unwrap();
+    rig.start();
+    fs::write(rig.path("above/in/B1.png"), png(1)).unwrap();
+    rig.expect("B1", &png(1));
+    fs::create_dir_all(rig.path("next/in")).unwrap();
+    fs::write(rig.path("next/in/B2.png"), png(2)).unwrap();
+    fs::rename(rig.path("above"), rig.path("old")).unwrap();
+    fs::rename(rig.path("next"), rig.path("above")).unwrap();
+    rig.expect("B2", &png(2));
+    fs::write(rig.path("old/in/B3.png"), png(3)).unwrap();
+    fs::write(rig.path("above/in/B4.png"), png(4)).unwrap();
+    rig.expect("B4", &png(4));
+    rig.daemon().wait_count("watching ", 2);
+    assert_eq!(rig.writes(), 3);
+    rig.stop();
+}
+
+fn set_time(path: &Path, time: SystemTime) {
+    let file = fs::File::options().write(true).open(path).unwrap();
+    file.set_times(FileTimes::new().set_modified(time)).unwrap();
+}
+
+/// Ways to give a file another content of the same length with a time that is not later.
+#[rstest]
+#[case::in_place_at_the_same_time(|path: &Path, _: &Path, bytes: &[u8], time| {
+    fs::write(path, bytes).unwrap();
+    set_time(path, time);
+})]
+#[case::in_place_at_an_earlier_time(|path: &Path, _: &Path, bytes: &[u8], time: SystemTime| {
+    fs::write(path, bytes).unwrap();
+    set_time(path, time - Duration::from_hours(1));
+})]
+#[case::by_rename_at_the_same_time(|path: &Path, beside: &Path, bytes: &[u8], time| {
+    fs::write(beside, bytes).unwrap();
+    set_time(beside, time);
+    fs::rename(beside, path).unwrap();
+})]
+#[case::by_rename_at_an_earlier_time(|path: &Path, beside: &Path, bytes: &[u8], time: SystemTime| {
+    fs::write(beside, bytes).unwrap();
+    set_time(beside, time - Duration::from_hours(1));
+    fs::rename(beside, path).unwrap();
+})]
+#[case::removed_and_made_again_at_the_same_time(|path: &Path, _: &Path, bytes: &[u8], time| {
+    fs::remove_file(path).unwrap();
+    fs::write(path, bytes).unwrap();
+    set_time(path, time);
+})]
+fn a_polled_folder_finds_what_its_times_do_not_tell(
+    #[case] change: fn(&Path, &Path, &[u8], SystemTime),
+) {
     let mut rig = Rig::with(|plan| {
         plan.watch = "settle: 100ms, backend: poll, poll_interval: 100ms".into();
     });
@@ -87,20 +163,10 @@ fn a_polled_folder_finds_what_its_times_do_not_tell() {
     let first = padded(1, 4000);
     rig.drop_file("B2.jpg", &first);
     rig.expect("B2", &first);
-    // Other content of that length under the old time, by rename: only the inode and the change time differ.
     let second = padded(2, 4000);
-    let time = fs::metadata(rig.file("B2.jpg"))
-        .unwrap()
-        .modified()
-        .unwrap();
-    let beside = rig.outside("beside.jpg", &second);
-    fs::File::options()
-        .write(true)
-        .open(&beside)
-        .unwrap()
-        .set_modified(time)
-        .unwrap();
-    fs::rename(beside, rig.file("B2.jpg")).unwrap();
+    let path = rig.file("B2.jpg");
+    let time = fs::metadata(&path).unwrap().modified().unwrap();
+    change(&path, &rig.path("beside"), &second, time);
     rig.expect("B2", &second);
     rig.finish(2);
 }
