@@ -180,18 +180,19 @@ fn what_is_written_without_an_event_is_found_when_it_is_time_to_list() {
 
 #[test]
 fn listing_unchanged_files_opens_none_of_them() {
-    const FILES: u32 = 190;
+    const FILES: u32 = 500;
     let mut rig = Rig::with(|plan| {
         plan.watch = "settle: 100ms, backend: poll, poll_interval: 100ms".into();
     });
-    for row in 1..=FILES {
-        rig.drop_file(format!("B{row}.png"), &png(row));
+    let cell = |file: u32| format!("{}{}", ["B", "C", "D"][file as usize / 190], file % 190 + 1);
+    for file in 0..FILES {
+        rig.drop_file(format!("{}.png", cell(file)), &png(file));
     }
     rig.drop_file("no-picture.txt", b"text");
     rig.drop_file("half.png", &png(1)[..50]);
     rig.start();
-    for row in 1..=FILES {
-        rig.expect(&format!("B{row}"), &png(row));
+    for file in 0..FILES {
+        rig.expect(&cell(file), &png(file));
     }
     rig.fence();
     let opened = Arc::new(AtomicUsize::new(0));
@@ -215,7 +216,7 @@ fn listing_unchanged_files_opens_none_of_them() {
     rig.daemon().wait_count("as it is time", listings() + 5);
     assert_eq!(opened.load(Ordering::Relaxed), 0, "files opened");
     // Were one opened, it would be seen.
-    rig.drop_file("C1.png", &png(9));
+    rig.drop_file("E1.png", &png(9));
     told.recv_timeout(LIMIT).unwrap();
     rig.stop();
 }
@@ -428,6 +429,46 @@ fn a_tree_with_a_folder_that_may_not_be_read_is_moved_in_and_the_rest_of_it_watc
     rig.finish(2);
 }
 
+/// Whether a user namespace of its own can have its own limit; otherwise that is printed.
+fn can_limit(name: &str) -> bool {
+    let allowed = Command::new("unshare")
+        .args(["--user", "--map-root-user", "sh", "-c"])
+        .arg(format!("echo 20 >/proc/sys/user/{name}"))
+        .output();
+    let can = allowed.is_ok_and(|output| output.status.success());
+    if !can {
+        println!("skipped: no user namespaces here");
+    }
+    can
+}
+
+#[test]
+fn without_an_instance_of_inotify_every_file_is_found_by_listing() {
+    if !can_limit("max_inotify_instances") {
+        return;
+    }
+    let mut rig = Rig::with(|plan| {
+        plan.watch += ", poll_interval: 100ms";
+        plan.through = vec![
+            "unshare",
+            "--user",
+            "--map-root-user",
+            "sh",
+            "-c",
+            "echo 0 >/proc/sys/user/max_inotify_instances && exec \"$0\" \"$@\"",
+        ];
+    });
+    rig.start();
+    rig.warned(&[
+        "watching by listing instead",
+        "fs.inotify.max_user_instances",
+    ]);
+    assert_eq!(state(&mut rig)["state"], "poll");
+    rig.drop_file("B1.png", &png(1));
+    rig.expect("B1", &png(1));
+    rig.finish(1);
+}
+
 #[test]
 fn watching_is_tried_again_and_works_once_there_are_enough_watches() {
     let mut rig = Rig::with(|plan| {
@@ -444,12 +485,7 @@ fn watching_is_tried_again_and_works_once_there_are_enough_watches() {
              exec \"$0\" \"$@\"",
         ];
     });
-    let allowed = Command::new("unshare")
-        .args(["--user", "--map-root-user", "sh", "-c"])
-        .arg("echo 20 >/proc/sys/user/max_inotify_watches")
-        .output();
-    if !allowed.is_ok_and(|output| output.status.success()) {
-        println!("skipped: no user namespaces here");
+    if !can_limit("max_inotify_watches") {
         return;
     }
     for folder in 0..30 {
