@@ -19,6 +19,12 @@ pub async fn off_runtime_in_time<T: Send + 'static>(
     within(Duration::ZERO, threaded(work)).await
 }
 
+/// Begins `work` on a thread where blocking is allowed, and goes on; whoever waits for what comes of it
+/// hears of it from the work.
+pub fn beside(work: impl FnOnce() + Send + 'static) {
+    drop(tokio::task::spawn_blocking(work));
+}
+
 async fn threaded<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     match tokio::task::spawn_blocking(work).await {
         Ok(done) => done,

@@ -5,13 +5,17 @@
 #![allow(dead_code)]
 
 use std::path::Path;
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use pixcell::config::{MappingName, SheetRef, SpreadsheetRef};
 use pixcell::image::{ContentHash, Format};
 use pixcell::intake::{Offer, decide};
 use pixcell::placement::{RelPath, Slot, SlotAddress};
-use pixcell::store::{Arrival, FileKey, FileRecord, Fingerprint, Seen, Store, Target, Timestamp};
+use pixcell::store::{
+    Arrival, FileKey, FileRecord, Fingerprint, Seen, Store, Target, Timestamp, Unsettled,
+};
+use tokio::runtime::Runtime;
 
 /// One lane's pictures: as many slots, written in turn.
 pub struct Versions {
@@ -101,7 +105,8 @@ impl Versions {
         let now = Timestamp::now();
         let start = Instant::now();
         let begun = store.begin(&waiting.address, &waiting.job, now);
-        assert!(begun.expect("a recorded beginning"));
+        let intent = begun.expect("a recorded beginning").expect("no newer one");
+        settle(store, intent);
         let begun = start.elapsed();
         let Slot::Cell(cell) = waiting.address.slot else {
             unreachable!("all slots are cells");
@@ -113,13 +118,20 @@ impl Versions {
         };
         let start = Instant::now();
         let revision = Some(self.turn);
-        store
+        let receipt = store
             .written(&waiting.address, &waiting.job, &target, revision, now, now)
             .expect("a receipt");
+        settle(store, receipt);
         Steps {
             taken,
             begun,
             received: start.elapsed(),
         }
     }
+}
+
+/// Waits until it is on disk, as a lane does.
+fn settle(store: &Store, unsettled: Unsettled) {
+    static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().expect("a runtime"));
+    RUNTIME.block_on(store.settle(unsettled)).expect("a sync");
 }

@@ -2,7 +2,8 @@
 //! hashed while it is read.
 //!
 //! The length is known before the first byte. The last bytes go out only when the bytes read hash to
-//! what was expected; otherwise the body breaks off and the server never gets a whole request. At most
+//! what was expected, and the caller has let them go; otherwise the body breaks off and the server never
+//! gets a whole request. At most
 //! [`CHUNKS_AHEAD`] + 2 chunks of a picture are in memory at a time.
 
 use std::fs::File;
@@ -16,7 +17,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use tokio::sync::mpsc;
+use tokio::runtime::Handle;
+use tokio::sync::{mpsc, watch};
 
 use super::limit::Progress;
 use crate::blocking::off_runtime;
@@ -48,6 +50,37 @@ pub enum SourceFault {
     /// It cannot be read.
     #[error("the file cannot be read: {0}")]
     Unreadable(String),
+    /// The caller did not let the last bytes go.
+    #[error("the call was given up before the request was whole")]
+    HeldBack,
+}
+
+/// A request may begin and not become whole before the other end says so. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Hold(watch::Receiver<bool>);
+
+/// Lets the last bytes go; dropped before, it breaks the request off.
+#[derive(Debug)]
+pub struct LetGo(watch::Sender<bool>);
+
+/// A hold on a request, and what ends it.
+pub fn hold() -> (LetGo, Hold) {
+    let (let_go, hold) = watch::channel(false);
+    (LetGo(let_go), Hold(hold))
+}
+
+impl LetGo {
+    /// The request may become whole.
+    pub fn let_go(self) {
+        self.0.send_replace(true);
+    }
+}
+
+impl Hold {
+    /// Whether the request may become whole, as soon as that is known. Blocks.
+    fn ended(mut self, runtime: &Handle) -> bool {
+        runtime.block_on(self.0.wait_for(|gone| *gone)).is_ok()
+    }
 }
 
 /// The body.
@@ -68,7 +101,7 @@ pub(super) struct Sending {
 }
 
 /// Starts reading `picture` on a thread of its own, and hands out the body of a request that writes
-/// it to `range` under `name`.
+/// it to `range` under `name`, and is not whole before `hold` ends.
 ///
 /// # Errors
 /// When the file had to be read for its length and is not what it was.
@@ -77,6 +110,7 @@ pub(super) async fn start(
     encoding: ImageEncoding,
     range: &str,
     name: &str,
+    hold: &Hold,
 ) -> Result<(ImageBody, Arc<Sending>), SourceFault> {
     let (head, tail) = frame(encoding, range, name);
     let picture = picture.clone();
@@ -94,11 +128,12 @@ pub(super) async fn start(
         length,
         progress: Progress::new(length),
     });
-    let told = Arc::clone(&sending);
+    let (told, hold, runtime) = (Arc::clone(&sending), hold.clone(), Handle::current());
     tokio::task::spawn_blocking(move || {
         // A failed hand-over means that nobody wants the body any more.
         let hand_over = |part: Vec<u8>| parts.blocking_send(Ok(part.into())).is_ok();
-        if let Err(broken) = produce(&picture, encoding, head, &tail, hand_over) {
+        let whole = || hold.ended(&runtime);
+        if let Err(broken) = produce(&picture, encoding, head, &tail, hand_over, whole) {
             let _ = told.fault.set(broken.clone());
             let _ = parts.blocking_send(Err(broken));
         }
@@ -133,13 +168,15 @@ fn frame(encoding: ImageEncoding, range: &str, name: &str) -> (Vec<u8>, Vec<u8>)
     (head.into_bytes(), close.as_bytes().to_vec())
 }
 
-/// Reads, hashes, encodes and hands over, holding each part back until the next is known to be good.
+/// Reads, hashes, encodes and hands over, holding each part back until the next is known to be good, and
+/// the last one until `may_be_whole` says that it may go.
 fn produce(
     picture: &Picture,
     encoding: ImageEncoding,
     head: Vec<u8>,
     tail: &[u8],
     mut hand_over: impl FnMut(Vec<u8>) -> bool,
+    may_be_whole: impl FnOnce() -> bool,
 ) -> Result<(), SourceFault> {
     let mut next = head;
     let mut first = true;
@@ -158,6 +195,9 @@ fn produce(
     })?;
     if intact {
         next.extend_from_slice(tail);
+        if !may_be_whole() {
+            return Err(SourceFault::HeldBack);
+        }
         hand_over(next);
     }
     Ok(())
@@ -323,10 +363,11 @@ mod tests {
     fn collect(picture: &Picture, encoding: ImageEncoding) -> (Vec<u8>, Result<(), SourceFault>) {
         let (head, tail) = frame(encoding, RANGE, NAME);
         let mut body = Vec::new();
-        let done = produce(picture, encoding, head, &tail, |part| {
+        let take = |part: Vec<u8>| {
             body.extend(part);
             true
-        });
+        };
+        let done = produce(picture, encoding, head, &tail, take, || true);
         (body, done)
     }
 
@@ -396,13 +437,69 @@ mod tests {
     async fn a_body_nobody_reads_any_more_ends_its_reader() {
         let picture = picture(&vec![7; 10 * CHUNK]);
         let file = Arc::downgrade(&picture.file);
-        let (body, _sending) = start(&picture, ImageEncoding::Base64, "a!A1:A1", "a.png")
+        let (let_go, hold) = hold();
+        let_go.let_go();
+        let (body, _sending) = start(&picture, ImageEncoding::Base64, "a!A1:A1", "a.png", &hold)
             .await
             .unwrap();
         drop((body, picture));
         while file.upgrade().is_some() {
             tokio::task::yield_now().await;
         }
+    }
+
+    #[rstest]
+    #[tokio::test]
+    async fn a_body_is_not_whole_before_it_is_let_go_and_never_when_it_is_not(
+        #[values(10, CHUNK, 2 * CHUNK + 5)] length: usize,
+        #[values(true, false)] goes: bool,
+    ) {
+        let picture = picture(&vec![7; length]);
+        let (let_go, hold) = hold();
+        let (mut body, sending) = start(&picture, ImageEncoding::Base64, RANGE, NAME, &hold)
+            .await
+            .unwrap();
+        let mut got = 0;
+        let mut held = Some(let_go);
+        let ended = loop {
+            // All that comes by itself is less than the whole.
+            let part = body.parts.try_recv();
+            let part = match part {
+                Ok(part) => Some(part),
+                Err(mpsc::error::TryRecvError::Disconnected) => break Ok(()),
+                Err(mpsc::error::TryRecvError::Empty) => None,
+            };
+            match part {
+                Some(Ok(part)) => got += part.len() as u64,
+                Some(Err(broken)) => break Err(broken),
+                // The reader has come to the last bytes when it holds only them.
+                None if held.is_some() && sending.length - got <= last_part(length) => {
+                    assert!(got < sending.length);
+                    let let_go = held.take();
+                    if goes && let Some(let_go) = let_go {
+                        let_go.let_go();
+                    }
+                }
+                None => tokio::task::yield_now().await,
+            }
+        };
+        let whole = if goes {
+            Ok(())
+        } else {
+            Err(SourceFault::HeldBack)
+        };
+        assert_eq!(ended, whole);
+        assert_eq!(got == sending.length, goes);
+    }
+
+    /// The longest that the last part of a body can be, head and tail included.
+    fn last_part(length: usize) -> u64 {
+        let last = if length.is_multiple_of(CHUNK) {
+            CHUNK
+        } else {
+            length % CHUNK
+        };
+        encoded_length(last as u64) + 100
     }
 
     proptest! {

@@ -17,7 +17,7 @@ use self::identity::Who;
 use super::answer::{
     chain, check_place, given_up, header, judge, network, read_answer, still_refused,
 };
-use super::body::{self, Picture, Sending};
+use super::body::{self, Hold, Picture, Sending};
 use super::class::Class;
 use super::error::{CallError, Refusal};
 use super::limit::{Crowd, late};
@@ -92,6 +92,7 @@ enum Call<'a> {
         range: &'a str,
         name: &'a str,
         picture: &'a Picture,
+        hold: &'a Hold,
     },
 }
 
@@ -171,7 +172,7 @@ impl Client {
         Self(Arc::clone(&self.0), Some(meter))
     }
 
-    /// Writes `picture` into one cell.
+    /// Writes `picture` into one cell. The request is begun at once, and not whole before `hold` ends.
     ///
     /// # Errors
     /// See [`CallError`]; [`CallError::outcome`] tells whether the cell may hold it all the same.
@@ -182,6 +183,7 @@ impl Client {
         cell: CellRef,
         name: &str,
         picture: &Picture,
+        hold: &Hold,
     ) -> Result<Receipt, CallError> {
         let range = format!("{sheet}!{cell}:{cell}");
         let url = self.url(&[
@@ -196,6 +198,7 @@ impl Client {
             range: &range,
             name,
             picture,
+            hold,
         };
         let (answer, log_id) = self.call(&write).await?;
         check_place(&answer, spreadsheet, &range, log_id)?;
@@ -431,8 +434,9 @@ impl Client {
                 range,
                 name,
                 picture,
+                hold,
             } => {
-                let (body, sending) = body::start(picture, self.0.encoding, range, name)
+                let (body, sending) = body::start(picture, self.0.encoding, range, name, hold)
                     .await
                     .map_err(CallError::Source)?;
                 let request = self.request(Method::POST, url.clone(), token);

@@ -16,7 +16,7 @@ mod token;
 mod user;
 mod wire;
 
-pub use body::{Picture, SourceFault, encoded_length};
+pub use body::{Hold, LetGo, Picture, SourceFault, encoded_length, hold};
 pub use class::{Class, Scope, advice, classify};
 pub use client::{Client, ClientError, Receipt};
 pub use error::{CallError, Outcome, Refusal};

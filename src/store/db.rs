@@ -18,7 +18,9 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::fs::File;
 use std::hash::{BuildHasher, Hasher, RandomState};
+use std::io;
 use std::os::unix::fs::MetadataExt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -39,8 +41,9 @@ use super::flusher::Flusher;
 use super::generation::Generation;
 use super::known::{Known, Stand};
 use super::record::{Done, Event, FileRecord, Fingerprint, Job, JobState, SlotRecord, Timestamp};
+use super::through::{Failure, Go, Through};
 use super::txn::{self, Abort, TALLY, Tally, Txn, queue_key, slot_key, stamp};
-use crate::blocking::off_runtime_in_time;
+use crate::blocking::{beside, off_runtime_in_time};
 use crate::placement::SlotAddress;
 
 /// sled's page cache. Its own default is 1 GiB.
@@ -79,6 +82,7 @@ struct Inner {
     refused: AtomicBool,
     /// sled's own file, for the fsync that its `flush` leaves out on Linux.
     log: File,
+    through: Through,
     epoch: u64,
     /// Which database.
     id: u64,
@@ -101,6 +105,14 @@ pub struct Waiting {
     pub job: Job,
     /// Earliest time of the next call.
     pub due: Timestamp,
+}
+
+/// Recorded, and not on disk before [`Store::settle`].
+#[derive(Debug)]
+#[must_use = "a power cut, or the end of the process, takes what is not settled"]
+pub struct Unsettled {
+    /// The sequence of a receipt.
+    receipt: Option<u64>,
 }
 
 /// How many of each there are.
@@ -185,6 +197,7 @@ impl Store {
             history_len,
             refused: AtomicBool::new(false),
             log,
+            through: Through::default(),
             epoch,
             id: tally.map_or_else(any_id, |tally| tally.store),
             was: found,
@@ -367,17 +380,6 @@ impl Store {
         let _ = self.0.generation.set(Mutex::new(generation));
     }
 
-    /// Raises the mark to what is on disk by now.
-    fn raise(&self, received: u64) -> Result<()> {
-        let Some(generation) = self.0.generation.get() else {
-            return Ok(());
-        };
-        let mut generation = generation.lock().unwrap_or_else(PoisonError::into_inner);
-        generation
-            .raise(received)
-            .map_err(|source| self.unsynced(source))
-    }
-
     /// Runs `work` on a thread where blocking is allowed.
     ///
     /// # Panics
@@ -417,6 +419,39 @@ impl Store {
             .log
             .sync_data()
             .map_err(|source| self.unsynced(source))
+    }
+
+    /// Has what was recorded on disk when it returns, and everything that was recorded before it; in one
+    /// go for all who ask at the same time.
+    ///
+    /// # Errors
+    /// When sled or the disk fails; after that always.
+    pub async fn settle(&self, Unsettled { receipt }: Unsettled) -> Result<()> {
+        let (answer, ours) = self.0.through.ask(receipt);
+        if ours {
+            let store = self.clone();
+            beside(move || store.0.through.work(|go| store.write_through(go)));
+        }
+        let failed = |(kind, text)| self.unsynced(io::Error::new(kind, text));
+        answer.ended().await.map_err(failed)
+    }
+
+    fn write_through(&self, go: &Go) -> std::result::Result<(), Failure> {
+        let done = catch_unwind(AssertUnwindSafe(|| {
+            self.0.db.flush().map_err(io::Error::from)?;
+            self.0.log.sync_data()?;
+            // Never before it is on disk: the mark would accuse a healthy database.
+            match self.0.generation.get() {
+                Some(generation) if go.receipt > 0 => generation
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .raise(go.receipt),
+                _ => Ok(()),
+            }
+        }));
+        // Those who wait must hear of it.
+        let done = done.unwrap_or_else(|_| Err(io::Error::other("it failed inside pixcell")));
+        done.map_err(|error| (error.kind(), error.to_string()))
     }
 
     /// Whether the files that are written to are still those in the state directory. sled goes on into

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use super::db::{Store, Unsettled};
 use super::record::{Arrival, FileKey, Fingerprint, Job, JobState, Target, Timestamp};
 use crate::config::{MappingName, SheetRef, SpreadsheetRef};
 use crate::image::{ContentHash, Format};
@@ -57,4 +58,12 @@ pub(crate) fn job(id: u64, content: &str) -> Job {
         attempts: 0,
         state: JobState::Queued { due: Timestamp(0) },
     }
+}
+
+/// Waits until it is on disk.
+pub(crate) fn settle(store: &Store, unsettled: Unsettled) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap();
+    runtime.block_on(store.settle(unsettled)).unwrap();
 }

@@ -17,10 +17,11 @@ mod known;
 mod lock;
 mod record;
 mod recover;
+mod through;
 mod txn;
 
 pub use calls::{CallsFile, Count, Month};
-pub use db::{Placed, Reconfigured, RowColumn, Store, Totals, Waiting};
+pub use db::{Placed, Reconfigured, RowColumn, Store, Totals, Unsettled, Waiting};
 pub use error::StoreError;
 pub use home::prepare;
 pub use known::PathHash;

@@ -298,7 +298,7 @@ mod tests {
     use proptest::prelude::*;
     use rstest::rstest;
 
-    use super::super::fixture::{address, file, job, target};
+    use super::super::fixture::{address, file, job, settle, target};
     use super::super::record::{FileRecord, Fingerprint, Job, Seen, SlotRecord};
     use super::*;
 
@@ -564,11 +564,13 @@ mod tests {
         };
         let put = |slot: &mut SlotRecord| slot.job = Some(job.clone());
         store.take_image(&job.source, &record, &place, put).unwrap();
-        store.begin(&place, &job, Timestamp(2)).unwrap();
+        let intent = store.begin(&place, &job, Timestamp(2)).unwrap().unwrap();
+        settle(store, intent);
         let at = Timestamp(3);
-        store
+        let receipt = store
             .written(&place, &job, &target(), None, at, at)
             .unwrap();
+        settle(store, receipt);
     }
 
     #[derive(Debug, Clone)]

@@ -5,6 +5,7 @@
 //! owner when its time is over.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -12,6 +13,7 @@ use std::time::Duration;
 use metrics::{counter, histogram};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{broadcast, mpsc, watch};
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
@@ -25,12 +27,15 @@ use super::react::{Probes, Reaction, back_off, react};
 use super::resolve::{Document, NoTarget};
 use crate::blocking::off_runtime;
 use crate::config::{MappingName, SpreadsheetRef, SpreadsheetToken};
-use crate::feishu::{CallError, Class, Client, Outcome, Picture, Receipt, Refusal, image_name};
+use crate::feishu::{
+    CallError, Class, Client, Outcome, Picture, Receipt, Refusal, hold, image_name,
+};
 use crate::intake::{Copies, open_beneath};
-use crate::placement::{Routes, Slot, SlotAddress};
+use crate::placement::{Route, Routes, Slot, SlotAddress};
 use crate::pulse::{waiting, within};
 use crate::store::{
-    FileKey, Fingerprint, Job, Parked, Release, Store, StoreError, Target, Timestamp, Waiting,
+    FileKey, Fingerprint, Job, Parked, Release, Store, StoreError, Target, Timestamp, Unsettled,
+    Waiting,
 };
 
 /// A due time later than the slot's interval by more than this comes from a clock that was set back: the
@@ -196,6 +201,8 @@ pub async fn run(lane: Lane, stop: CancellationToken) -> Result<(), StoreError> 
         probing: Probing::default(),
         not_before: BTreeMap::new(),
         stop: stop.clone(),
+        receipt: None,
+        ahead: None,
     };
     while let Some(next) = stop.run_until_cancelled(worker.next()).await {
         // Not cancelled: a call in flight is finished.
@@ -207,7 +214,7 @@ pub async fn run(lane: Lane, stop: CancellationToken) -> Result<(), StoreError> 
             Next::Look => within(Duration::ZERO, worker.look_for_rows()).await?,
         }
     }
-    Ok(())
+    worker.settled().await
 }
 
 /// What a lane does next.
@@ -240,6 +247,10 @@ struct Worker {
     not_before: BTreeMap<SlotAddress, Timestamp>,
     /// No call begins after this.
     stop: CancellationToken,
+    /// The latest receipt, on its way to the disk.
+    receipt: Option<JoinHandle<Turn>>,
+    /// The job that was due first when that was recorded.
+    ahead: Option<Waiting>,
 }
 
 impl Worker {
@@ -256,9 +267,13 @@ impl Worker {
             if look.is_some_and(|at| at <= Instant::now()) {
                 return Ok(Next::Look);
             }
-            let first = self.first().await?;
+            let first = match self.ahead.take() {
+                None => self.first().await?,
+                ahead => ahead,
+            };
             let wait = first.as_ref().map(|waiting| self.wait_for(waiting));
             if wait.is_none_or(|wait| !wait.is_zero()) {
+                self.settled().await?;
                 if first.is_none() {
                     self.lane.state.send_replace(LaneState::Idle);
                 }
@@ -269,6 +284,9 @@ impl Worker {
                 }
                 continue;
             }
+            // Read again where something is waited for first. A newer one that comes just now is noticed by
+            // `begin`.
+            let at_once = self.is_open() && self.shared().budget.is_free();
             // The lane's own gate first: it must not hold a probe of the app's while it waits.
             self.probing.own = self.lane.gate.pass().await;
             let Some((mapping, permit)) = self.permit().await? else {
@@ -279,6 +297,7 @@ impl Worker {
             // Newer content may have come while the gates were closed, or none may be due any more.
             let waiting = match mapping {
                 Some(mapping) => self.newest().await?.remove(&mapping),
+                None if at_once => first,
                 None => self.first().await?,
             };
             match waiting {
@@ -370,19 +389,6 @@ impl Worker {
             return self.store(store).await;
         }
         let turn = Instant::now();
-        let copy = self.shared().copies.of(&job.source, job.hash);
-        let picture = match copy {
-            Some(file) => Picture {
-                file,
-                length: job.fingerprint.size,
-                hash: job.hash,
-            },
-            None => match open(&route.mapping.folder, &job).await {
-                Ok(picture) => picture,
-                // What became of it is for a look to say, which knows whether there is a newer file.
-                Err(Changed) => return self.stale(address, job, false).await,
-            },
-        };
         let client = self.shared().client.clone();
         let mended = self.shared().mended.load(Ordering::Acquire);
         if mended != std::mem::replace(&mut self.mended, mended) {
@@ -411,17 +417,15 @@ impl Worker {
             return Ok(());
         }
         let began = Timestamp::now();
-        let begun = {
-            let (address, job) = (address.clone(), job.clone());
-            self.shared()
-                .store
-                .call(move |store| store.begin(&address, &job, began))
-                .await?
+        let (picture, intent) = match self.begin(&route, &address, &job, began).await? {
+            Begun::Call(picture, intent) => (picture, intent),
+            // What became of it is for a look to say, which knows whether there is a newer file.
+            Begun::Changed => return self.stale(address, job, false).await,
+            Begun::Newer => {
+                debug!(slot = %address.slot, "a newer version came");
+                return Ok(());
+            }
         };
-        if !begun {
-            debug!(slot = %address.slot, "a newer version came");
-            return Ok(());
-        }
         histogram!("pixcell_stage_seconds", "stage" => "queue").record(began.since(job.since));
         self.lane.state.send_replace(LaneState::Sending {
             file: job.source.path.to_string(),
@@ -432,21 +436,31 @@ impl Worker {
             Instant::now(),
             image_name(job.source.path.file_name(), job.format),
         );
-        let written = client
-            .write_image(
-                &target.spreadsheet,
-                &target.sheet,
-                target.cell,
-                &name,
-                &picture,
-            )
-            .await;
+        let (let_go, hold) = hold();
+        let recorded = async {
+            self.shared().store.settle(intent).await?;
+            let_go.let_go();
+            Ok(())
+        };
+        let written = client.write_image(
+            &target.spreadsheet,
+            &target.sheet,
+            target.cell,
+            &name,
+            &picture,
+            &hold,
+        );
+        let (recorded, written) = tokio::join!(recorded, written);
+        recorded?;
+        // Was on disk with the intent.
+        self.settled().await?;
         match written {
             Ok(receipt) => {
                 let took = start.elapsed();
                 let copies = &self.shared().copies;
                 if copies.has(&job.source) {
-                    let rests = open(&route.mapping.folder, &job).await.is_ok();
+                    let (folder, looked_at) = (route.mapping.folder.clone(), job.clone());
+                    let rests = off_runtime(move || open(&folder, &looked_at).is_ok()).await;
                     copies.sent(&job.source, job.hash, rests);
                 }
                 self.written(
@@ -494,6 +508,58 @@ impl Worker {
         let now = Timestamp::now();
         self.store(move |store| store.postpone(&address, &job, now, untouched))
             .await
+    }
+
+    /// Opens the job's file, when it still is what was hashed, and records that its call begins.
+    async fn begin(
+        &self,
+        route: &Route,
+        address: &SlotAddress,
+        job: &Job,
+        now: Timestamp,
+    ) -> Result<Begun, StoreError> {
+        let copy = self.shared().copies.of(&job.source, job.hash);
+        let (folder, store) = (route.mapping.folder.clone(), self.shared().store.clone());
+        let (address, job) = (address.clone(), job.clone());
+        // One thread for both: another would be woken for as long as either takes.
+        off_runtime(move || {
+            let picture = match copy {
+                Some(file) => Picture {
+                    file,
+                    length: job.fingerprint.size,
+                    hash: job.hash,
+                },
+                None => match open(&folder, &job) {
+                    Ok(picture) => picture,
+                    Err(Changed) => return Ok(Begun::Changed),
+                },
+            };
+            let intent = store.begin(&address, &job, now)?;
+            Ok(intent.map_or(Begun::Newer, |intent| Begun::Call(picture, intent)))
+        })
+        .await
+    }
+
+    /// Waits until the latest receipt is on disk.
+    async fn settled(&mut self) -> Turn {
+        let Some(receipt) = &mut self.receipt else {
+            return Ok(());
+        };
+        let done = within(Duration::ZERO, receipt).await;
+        self.receipt = None;
+        match done {
+            Ok(done) => done,
+            Err(failed) if failed.is_panic() => std::panic::resume_unwind(failed.into_panic()),
+            // The runtime ends.
+            Err(_) => Ok(()),
+        }
+    }
+
+    /// Whether no gate holds calls back.
+    fn is_open(&self) -> bool {
+        [&self.lane.gate, &self.shared().gate]
+            .into_iter()
+            .all(|gate| gate.closed().is_none())
     }
 
     /// Where a slot's picture goes now.
@@ -549,11 +615,8 @@ impl Worker {
             return Ok(());
         };
         let column = column.clone();
-        let open = [&self.lane.gate, &self.shared().gate]
-            .into_iter()
-            .all(|gate| gate.closed().is_none());
         // While a gate is closed, its probes are the only calls; and writes come first while they are spread.
-        if open
+        if self.is_open()
             && self.shared().budget.is_free()
             && let Err(why) = self.read_again(&column).await
         {
@@ -621,36 +684,37 @@ impl Worker {
         let (now, revision) = (Timestamp::now(), receipt.revision);
         histogram!("pixcell_stage_seconds", "stage" => "call").record(took);
         let recording = Instant::now();
-        {
-            let (address, job, target) = (address.clone(), job.clone(), target.clone());
-            self.store(move |store| {
-                store.written(
-                    &address,
-                    &job,
-                    &target,
-                    revision,
-                    now,
-                    now.after(min_interval),
-                )
-            })
-            .await?;
-        }
-        histogram!("pixcell_stage_seconds", "stage" => "record").record(recording.elapsed());
-        count_written(&job);
+        let (due, lane) = (now.after(min_interval), self.lane.spreadsheet.clone());
+        let written = move |store: &Store| {
+            let receipt = store.written(&address, &job, &target, revision, now, due)?;
+            Ok((receipt, store.next(&lane)?, (address, job, target)))
+        };
+        let (receipt, ahead, (address, job, target)) = self.shared().store.call(written).await?;
+        self.ahead = ahead;
         self.got_through();
-        self.shared().written.fetch_add(1, Ordering::Relaxed);
-        let FileKey { mapping, path } = &job.source;
-        info!(%mapping, file = %path, slot = %address.slot, cell = %target,
-            revision = revision.map(tracing::field::display), hash = %job.hash,
-            bytes = job.fingerprint.size, took = %format_args!("{took:.1?}"), "written");
-        self.tell(LaneEvent::Written {
-            bytes: job.fingerprint.size,
-            source: job.source,
-            address,
-            target,
-            revision,
-            took,
-        });
+        let shared = self.shared().clone();
+        // The next call need not wait for the disk: its request is whole only when its intent is on it, and
+        // this with it.
+        self.receipt = Some(tokio::spawn(async move {
+            shared.store.settle(receipt).await?;
+            histogram!("pixcell_stage_seconds", "stage" => "record").record(recording.elapsed());
+            count_written(&job);
+            shared.written.fetch_add(1, Ordering::Relaxed);
+            let FileKey { mapping, path } = &job.source;
+            info!(%mapping, file = %path, slot = %address.slot, cell = %target,
+                revision = revision.map(tracing::field::display), hash = %job.hash,
+                bytes = job.fingerprint.size, took = %format_args!("{took:.1?}"), "written");
+            // Nobody listening is fine.
+            let _ = shared.events.send(LaneEvent::Written {
+                bytes: job.fingerprint.size,
+                source: job.source,
+                address,
+                target,
+                revision,
+                took,
+            });
+            Ok(())
+        }));
         Ok(())
     }
 
@@ -928,30 +992,31 @@ fn parked(reason: String, error: Option<&CallError>, until: Release) -> Parked {
     }
 }
 
+/// What came of a call's beginning.
+enum Begun {
+    /// It may be made; nothing of it is on disk yet.
+    Call(Picture, Unsettled),
+    /// The file is not what was hashed.
+    Changed,
+    /// A newer version has replaced the job.
+    Newer,
+}
+
 /// The file is not, or not any more, what was hashed.
 struct Changed;
 
-/// Opens a job's file, when it still is what was hashed.
-async fn open(folder: &std::path::Path, job: &Job) -> Result<Picture, Changed> {
-    let (folder, path, expected, hash) = (
-        folder.to_owned(),
-        job.source.path.clone(),
-        job.fingerprint,
-        job.hash,
-    );
-    off_runtime(move || {
-        let file = open_beneath(&folder, &path).map_err(|_| Changed)?;
-        let now = file.metadata().map_err(|_| Changed)?;
-        if Fingerprint::of(&now) != expected {
-            return Err(Changed);
-        }
-        Ok(Picture {
-            file: Arc::new(file),
-            length: expected.size,
-            hash,
-        })
+/// Opens a job's file, when it still is what was hashed. Blocks.
+fn open(folder: &Path, job: &Job) -> Result<Picture, Changed> {
+    let file = open_beneath(folder, &job.source.path).map_err(|_| Changed)?;
+    let now = file.metadata().map_err(|_| Changed)?;
+    if Fingerprint::of(&now) != job.fingerprint {
+        return Err(Changed);
+    }
+    Ok(Picture {
+        file: Arc::new(file),
+        length: job.fingerprint.size,
+        hash: job.hash,
     })
-    .await
 }
 
 /// Why the lanes of a service send nothing, for people.

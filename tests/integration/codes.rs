@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pixcell::config::{Feishu, Identity, ImageEncoding};
-use pixcell::feishu::{CallError, Class, Client, Outcome, Picture, Scope};
+use pixcell::feishu::{CallError, Class, Client, Outcome, Picture, Scope, hold};
 use pixcell::image::ContentHash;
 use pixcell::sandbox::{Endpoint, Fault, Options, Sandbox};
 use rstest::rstest;
@@ -59,7 +59,9 @@ fn picture() -> Picture {
 async fn write(client: &Client, picture: &Picture) -> Result<(), CallError> {
     let (document, sheet) = (DOC.parse().unwrap(), SHEET.parse().unwrap());
     let cell = "B2".parse().unwrap();
-    let written = client.write_image(&document, &sheet, cell, "B2.png", picture);
+    let (let_go, hold) = hold();
+    let_go.let_go();
+    let written = client.write_image(&document, &sheet, cell, "B2.png", picture, &hold);
     written.await.map(drop)
 }
 

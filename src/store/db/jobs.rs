@@ -5,7 +5,7 @@ use std::sync::{Arc, PoisonError};
 
 use tokio::sync::Notify;
 
-use super::{Result, Store, Waiting, event};
+use super::{Result, Store, Unsettled, Waiting, event};
 use crate::config::{MappingName, SpreadsheetRef};
 use crate::placement::SlotAddress;
 use crate::store::envelope::Damage;
@@ -86,32 +86,26 @@ impl Store {
         })
     }
 
-    /// Records that a call for `job` begins, so that a crash in it is known; `false` when a newer
-    /// version has replaced the job. Survives the end of the process, and a power cut where the cell holds
-    /// something.
+    /// Records that a call for `job` begins, so that a crash in it is known; `None` when a newer
+    /// version has replaced the job. Must be settled before the request is whole: a ledger without the
+    /// intent that unsettles it would say after a power cut that the cell holds what the call replaced,
+    /// and one whole call of a lane at most may be without its receipt on disk.
     ///
     /// # Errors
     /// When sled fails or a record is damaged; the call must not be made then.
-    pub fn begin(&self, address: &SlotAddress, job: &Job, now: Timestamp) -> Result<bool> {
+    pub fn begin(
+        &self,
+        address: &SlotAddress,
+        job: &Job,
+        now: Timestamp,
+    ) -> Result<Option<Unsettled>> {
         self.still_there()?;
-        let (begun, held) = self.write(|txn| {
-            txn.slot(address, |slot| {
-                let held = slot.held().is_some();
-                (slot.begin(job, now), held)
-            })
-        })?;
-        // A ledger without the intent that unsettles it would say after a power cut that the cell holds
-        // what this call is about to replace. Where there is none, nothing can be taken for written.
-        if held {
-            self.sync()?;
-        } else {
-            self.0.db.flush().map_err(|source| self.failed(source))?;
-        }
-        Ok(begun)
+        let begun = self.write(|txn| txn.slot(address, |slot| slot.begin(job, now)))?;
+        Ok(begun.then_some(Unsettled { receipt: None }))
     }
 
     /// Records a receipt: ledger, history, and the next job if a newer version waits, which is then
-    /// not due before `next_due`. On disk when this returns.
+    /// not due before `next_due`.
     ///
     /// # Errors
     /// When sled fails or a record is damaged. The cell holds the picture all the same; the intent
@@ -124,7 +118,7 @@ impl Store {
         revision: Option<u64>,
         now: Timestamp,
         next_due: Timestamp,
-    ) -> Result<()> {
+    ) -> Result<Unsettled> {
         let (sequence, ()) = self.write_at(|txn| {
             let attempts = txn.slot(address, |slot| {
                 let attempts = slot
@@ -148,8 +142,9 @@ impl Store {
             txn.note(&event(address, job, done, now))
         })?;
         self.trim_history()?;
-        self.sync()?;
-        self.raise(sequence)
+        Ok(Unsettled {
+            receipt: Some(sequence),
+        })
     }
 
     /// Puts `job` back in its lane, due later. `untouched` says that a call was begun for it and surely

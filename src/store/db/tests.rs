@@ -1,6 +1,6 @@
 //! Slots, queue, files and history stay in step, and survive a reopening.
 
-use super::super::fixture::{address, file, job, target};
+use super::super::fixture::{address, file, job, settle, target};
 use super::super::record::{FileKey, FileRecord, Fingerprint, Parked, Release, Seen, Verdict};
 use super::*;
 use crate::config::SpreadsheetRef;
@@ -52,6 +52,11 @@ fn offer(store: &Store, address: &SlotAddress, job: &Job) {
         .unwrap();
 }
 
+fn begin(store: &Store, address: &SlotAddress, job: &Job, at: u64) {
+    let intent = store.begin(address, job, Timestamp(at)).unwrap();
+    settle(store, intent.expect("no newer version"));
+}
+
 fn lane() -> SpreadsheetRef {
     address("A1").spreadsheet
 }
@@ -94,8 +99,8 @@ fn a_receipt_leaves_ledger_and_history_and_an_empty_queue() {
     let (_dir, store) = store();
     let (place, job) = (address("B2"), job(1, "a"));
     offer(&store, &place, &job);
-    assert!(store.begin(&place, &job, Timestamp(2)).unwrap());
-    store
+    begin(&store, &place, &job, 2);
+    let receipt = store
         .written(
             &place,
             &job,
@@ -105,6 +110,7 @@ fn a_receipt_leaves_ledger_and_history_and_an_empty_queue() {
             Timestamp(3),
         )
         .unwrap();
+    settle(&store, receipt);
     assert_eq!(store.queued(), 0);
     assert_eq!(store.slot(&place).unwrap().held(), Some(job.hash));
     let told: Vec<_> = store.history().map(|event| event.unwrap().done).collect();
@@ -123,12 +129,13 @@ fn a_receipt_delays_the_version_that_waits_behind_it() {
     let (_dir, store) = store();
     let place = address("B2");
     offer(&store, &place, &job(1, "a"));
-    store.begin(&place, &job(1, "a"), Timestamp(2)).unwrap();
+    begin(&store, &place, &job(1, "a"), 2);
     offer(&store, &place, &job(2, "b"));
     let next = Timestamp(3).after(Duration::from_secs(1));
-    store
+    let receipt = store
         .written(&place, &job(1, "a"), &target(), None, Timestamp(3), next)
         .unwrap();
+    settle(&store, receipt);
     assert_eq!(store.next(&lane()).unwrap().unwrap().due, next);
 }
 
@@ -267,8 +274,8 @@ fn what_was_written_survives_a_reopening_and_the_epoch_grows() {
     let (dir, store) = store();
     let (place, job) = (address("B2"), job(1, "a"));
     offer(&store, &place, &job);
-    store.begin(&place, &job, Timestamp(2)).unwrap();
-    store
+    begin(&store, &place, &job, 2);
+    let receipt = store
         .written(
             &place,
             &job,
@@ -278,6 +285,7 @@ fn what_was_written_survives_a_reopening_and_the_epoch_grows() {
             Timestamp(3),
         )
         .unwrap();
+    settle(&store, receipt);
     let epoch = store.epoch();
     drop(store);
     let store = Store::open(&dir.path().join("db"), 0).unwrap();
@@ -292,13 +300,14 @@ fn a_turn_without_a_call_settles_nothing_of_an_earlier_one() {
     let (_dir, store) = store();
     let (place, first, second) = (address("B2"), job(1, "a"), job(2, "b"));
     offer(&store, &place, &first);
-    store.begin(&place, &first, Timestamp(1)).unwrap();
-    store
+    begin(&store, &place, &first, 1);
+    let receipt = store
         .written(&place, &first, &target(), None, Timestamp(2), Timestamp(2))
         .unwrap();
+    settle(&store, receipt);
     offer(&store, &place, &second);
     // Its answer is lost; the next turn finds the file changed before it calls.
-    store.begin(&place, &second, Timestamp(3)).unwrap();
+    begin(&store, &place, &second, 3);
     store
         .postpone(&place, &second, Timestamp(4), false)
         .unwrap();
