@@ -92,7 +92,7 @@ impl Versions {
             min_interval: Duration::ZERO,
         };
         store
-            .take_image(&key, &record, &address, |slot| decide(slot, &offer))
+            .take_image(&key, &record, &address, move |slot| decide(slot, &offer))
             .expect("a recorded image");
     }
 

@@ -28,8 +28,8 @@ use crate::config::MappingName;
 use crate::placement::{Placement, RelPath, Route, Routes, SlotAddress};
 use crate::pulse::{waiting, within};
 use crate::store::{
-    Arrival, FileKey, FileRecord, Fingerprint, PathHash, Placed, Seen, Store, StoreError,
-    Timestamp, Verdict,
+    Arrival, FileKey, FileRecord, Fingerprint, PathHash, Placed, Seen, SlotRecord, Store,
+    StoreError, Timestamp, Verdict,
 };
 use crate::watch::{Candidate, Finding, Found, Hint, Met, Ticks};
 
@@ -491,7 +491,9 @@ fn look_and_record(context: &Context, due: &Due, beat: &Beat) -> Result<Next, St
                 now,
                 min_interval: mapping.min_interval,
             };
-            let decision = store.take_image(&key, &record, address, |slot| decide(slot, &offer))?;
+            let offered = offer.clone();
+            let decide = move |slot: &mut SlotRecord| decide(slot, &offered);
+            let decision = store.take_image(&key, &record, address, decide)?;
             tell(&key, address, &offer, decision);
             Ok(Next::Nothing)
         }

@@ -41,8 +41,9 @@ use super::flusher::Flusher;
 use super::generation::Generation;
 use super::known::{Known, Stand};
 use super::record::{Done, Event, FileRecord, Fingerprint, Job, JobState, SlotRecord, Timestamp};
-use super::through::{Failure, Go, Through};
-use super::txn::{self, Abort, TALLY, Tally, Txn, queue_key, slot_key, stamp};
+use super::through::{Answer, Failure, Go, Through};
+use super::together::{Member, Together};
+use super::txn::{self, Abort, Steps, TALLY, Tally, Txn, queue_key, slot_key, stamp};
 use crate::blocking::{beside, off_runtime_in_time};
 use crate::placement::SlotAddress;
 
@@ -82,6 +83,7 @@ struct Inner {
     refused: AtomicBool,
     /// sled's own file, for the fsync that its `flush` leaves out on Linux.
     log: File,
+    together: Together,
     through: Through,
     epoch: u64,
     /// Which database.
@@ -113,6 +115,15 @@ pub struct Waiting {
 pub struct Unsettled {
     /// The sequence of a receipt.
     receipt: Option<u64>,
+    /// See [`Self::may_be_lost`].
+    may_be_lost: bool,
+}
+
+impl Unsettled {
+    /// Whether nothing wrong follows when it is lost: the intent of a call for a slot that nothing is known of.
+    pub fn may_be_lost(&self) -> bool {
+        self.may_be_lost
+    }
 }
 
 /// How many of each there are.
@@ -197,6 +208,7 @@ impl Store {
             history_len,
             refused: AtomicBool::new(false),
             log,
+            together: Together::default(),
             through: Through::default(),
             epoch,
             id: tally.map_or_else(any_id, |tally| tally.store),
@@ -426,9 +438,24 @@ impl Store {
     ///
     /// # Errors
     /// When sled or the disk fails; after that always.
-    pub async fn settle(&self, Unsettled { receipt }: Unsettled) -> Result<()> {
-        let (answer, ours) = self.0.through.ask(receipt);
-        if ours {
+    pub async fn settle(&self, unsettled: Unsettled) -> Result<()> {
+        let answer = self.0.through.join(unsettled.receipt);
+        self.go(answer).await
+    }
+
+    /// The same, but waits up to `company` for somebody else to ask, and then costs no sync of its own.
+    ///
+    /// # Errors
+    /// As [`Self::settle`].
+    pub async fn settle_with(&self, unsettled: Unsettled, company: Duration) -> Result<()> {
+        let mut answer = self.0.through.join(unsettled.receipt);
+        // Whoever it was hears of a failure as well.
+        let _ = tokio::time::timeout(company, answer.ended()).await;
+        self.go(answer).await
+    }
+
+    async fn go(&self, mut answer: Answer) -> Result<()> {
+        if self.0.through.begin(&answer) {
             let store = self.clone();
             beside(move || store.0.through.work(|go| store.write_through(go)));
         }
@@ -438,6 +465,7 @@ impl Store {
 
     fn write_through(&self, go: &Go) -> std::result::Result<(), Failure> {
         let done = catch_unwind(AssertUnwindSafe(|| {
+            self.0.flusher.clean();
             self.0.db.flush().map_err(io::Error::from)?;
             self.0.log.sync_data()?;
             // Never before it is on disk: the mark would accuse a healthy database.
@@ -474,14 +502,31 @@ impl Store {
 
     /// Runs `body` on all trees at once: all of it is recorded, or nothing.
     fn write<R>(&self, body: impl Fn(&Txn<'_>) -> std::result::Result<R, Abort>) -> Result<R> {
-        self.write_at(body).map(|(_, answer)| answer)
+        self.transaction(|steps| steps.step(&body))
+            .map(|(_, answer)| answer)
     }
 
-    /// The same, with the transaction's sequence.
-    fn write_at<R>(
+    /// The same in one transaction with others of the same moment; tells its sequence as well.
+    fn write_together<R: Send + 'static>(
         &self,
-        body: impl Fn(&Txn<'_>) -> std::result::Result<R, Abort>,
+        body: impl Fn(&Txn<'_>) -> std::result::Result<R, Abort> + Send + Sync + 'static,
     ) -> Result<(u64, R)> {
+        let body = Arc::new(body);
+        let transaction = |members: &[Box<dyn Member>]| {
+            let steps = |steps: &Steps<'_>| members.iter().map(|one| one.step(steps)).collect();
+            self.transaction(steps).ok()
+        };
+        match self.0.together.record(&body, transaction) {
+            Some(done) => Ok(done),
+            // What failed is one's own fault or not.
+            None => self.transaction(|steps| steps.step(&*body)),
+        }
+    }
+
+    fn transaction<R>(
+        &self,
+        body: impl Fn(&Steps<'_>) -> std::result::Result<R, Abort>,
+    ) -> Result<R> {
         let Inner {
             files,
             slots,
@@ -491,26 +536,27 @@ impl Store {
             ..
         } = &*self.0;
         let mut known = self.0.known.copies();
-        let (sequence, answer, files_changed) = (files, slots, queue, history, meta)
+        let (answer, files_changed) = (files, slots, queue, history, meta)
             .transaction(
                 |(files, slots, queue, history, meta)| -> ConflictableTransactionResult<_, _> {
                     let tally = txn::get_at("meta", meta, TALLY)?;
                     let (_, tally) = tally
                         .ok_or(ConflictableTransactionError::Abort(("meta", Damage::Short)))?;
-                    let txn = Txn {
+                    let steps = Steps {
                         files,
                         slots,
                         queue,
                         history,
-                        tally,
-                        change: Cell::default(),
+                        tally: Cell::new(tally),
+                        changed: Cell::default(),
                         files_changed: RefCell::default(),
                     };
-                    let answer = body(&txn)?;
-                    if let Some(tally) = txn.tallied() {
+                    let answer = body(&steps)?;
+                    if steps.changed.get() {
+                        let tally: Tally = steps.tally.get();
                         meta.insert(TALLY, txn::seal(TALLY, tally.sequence, &tally)?)?;
                     }
-                    Ok((txn.sequence(), answer, txn.files_changed.take()))
+                    Ok((answer, steps.files_changed.take()))
                 },
             )
             .map_err(|error| match error {
@@ -520,7 +566,7 @@ impl Store {
         known.change(files_changed);
         drop(known);
         self.0.flusher.dirty();
-        Ok((sequence, answer))
+        Ok(answer)
     }
 
     fn trim_history(&self) -> Result<()> {

@@ -18,6 +18,7 @@ mod lock;
 mod record;
 mod recover;
 mod through;
+mod together;
 mod txn;
 
 pub use calls::{CallsFile, Count, Month};

@@ -315,7 +315,8 @@ mod tests {
             },
             at: Timestamp(1),
         };
-        let put = |slot: &mut SlotRecord| slot.job = Some(job.clone());
+        let offered = job.clone();
+        let put = move |slot: &mut SlotRecord| slot.job = Some(offered.clone());
         store
             .take_image(&file("a.png"), &record, &place, put)
             .unwrap();
@@ -562,7 +563,8 @@ mod tests {
             },
             at: Timestamp(1),
         };
-        let put = |slot: &mut SlotRecord| slot.job = Some(job.clone());
+        let offered = job.clone();
+        let put = move |slot: &mut SlotRecord| slot.job = Some(offered.clone());
         store.take_image(&job.source, &record, &place, put).unwrap();
         let intent = store.begin(&place, &job, Timestamp(2)).unwrap().unwrap();
         settle(store, intent);

@@ -18,8 +18,9 @@ pub(super) struct Through {
 struct Asked {
     /// Goes that have begun.
     begun: u64,
-    /// The latest go that somebody waits for, and the latest receipt that it covers.
+    /// The latest go that is to begin.
     wanted: u64,
+    /// The latest receipt that the next go covers.
     receipt: u64,
     /// Somebody is at it.
     busy: bool,
@@ -51,19 +52,24 @@ pub(super) struct Answer {
 }
 
 impl Through {
-    /// Asks for a go that begins after this. `true`: nobody is at it, and the caller has [`Self::work`] done.
-    pub fn ask(&self, receipt: Option<u64>) -> (Answer, bool) {
+    /// Joins whichever go begins next; none begins for this alone.
+    pub fn join(&self, receipt: Option<u64>) -> Answer {
         let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
-        asked.wanted = asked.begun + 1;
         asked.receipt = asked.receipt.max(receipt.unwrap_or(0));
-        let answer = Answer {
-            number: asked.wanted,
+        Answer {
+            number: asked.begun + 1,
             ended: self.ended.subscribe(),
-        };
-        (answer, !std::mem::replace(&mut asked.busy, true))
+        }
     }
 
-    /// Goes on until nobody waits for a go that has not begun. Blocks as long as `sync` does.
+    /// Has the go of `answer` begin. `true`: nobody is at it, and the caller has [`Self::work`] done.
+    pub fn begin(&self, answer: &Answer) -> bool {
+        let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        asked.wanted = asked.wanted.max(answer.number);
+        asked.wanted > asked.begun && !std::mem::replace(&mut asked.busy, true)
+    }
+
+    /// Goes on until every go that is to begin has. Blocks as long as `sync` does.
     pub fn work(&self, sync: impl Fn(&Go) -> Result<(), Failure>) {
         while let Some(go) = self.next() {
             let failed = sync(&go).err();
@@ -94,7 +100,7 @@ impl Answer {
     ///
     /// # Errors
     /// When it failed, or any before it.
-    pub async fn ended(mut self) -> Result<(), Failure> {
+    pub async fn ended(&mut self) -> Result<(), Failure> {
         let ours = |ended: &Ended| ended.goes >= self.number || ended.failed.is_some();
         match self.ended.wait_for(ours).await {
             Ok(ended) => ended.failed.clone().map_or(Ok(()), Err),
@@ -112,14 +118,14 @@ mod tests {
     #[tokio::test]
     async fn those_who_ask_while_one_is_under_way_share_the_next() {
         let (through, later) = (Through::default(), RefCell::new(Vec::new()));
-        let (first, ours) = through.ask(Some(1));
-        assert!(ours);
+        let mut first = through.join(Some(1));
+        assert!(through.begin(&first));
         let goes = RefCell::new(Vec::new());
         through.work(|go| {
             if goes.borrow().is_empty() {
                 for receipt in [7, 9, 8] {
-                    let (answer, ours) = through.ask(Some(receipt));
-                    assert!(!ours, "somebody is at it");
+                    let answer = through.join(Some(receipt));
+                    assert!(!through.begin(&answer), "somebody is at it");
                     later.borrow_mut().push(answer);
                 }
             }
@@ -128,21 +134,44 @@ mod tests {
         });
         assert_eq!(goes.into_inner(), [(1, 1), (2, 9)]);
         assert_eq!(first.ended().await, Ok(()));
-        for answer in later.into_inner() {
+        for mut answer in later.into_inner() {
             assert_eq!(answer.number, 2, "not served by one that began before");
             assert_eq!(answer.ended().await, Ok(()));
         }
-        assert!(through.ask(None).1, "nobody is at it any more");
+        let last = through.join(None);
+        assert!(through.begin(&last), "nobody is at it any more");
+    }
+
+    #[tokio::test]
+    async fn who_joins_begins_nothing_and_goes_with_the_next() {
+        let through = Through::default();
+        let mut receipt = through.join(Some(5));
+        through.work(|_| panic!("nobody wants one yet"));
+        let mut intent = through.join(None);
+        assert!(through.begin(&intent));
+        let goes = RefCell::new(Vec::new());
+        through.work(|go| {
+            goes.borrow_mut().push((go.number, go.receipt));
+            Ok(())
+        });
+        assert_eq!(goes.into_inner(), [(1, 5)]);
+        assert_eq!(
+            (receipt.ended().await, intent.ended().await),
+            (Ok(()), Ok(()))
+        );
+        assert!(!through.begin(&receipt), "its go is over");
     }
 
     #[tokio::test]
     async fn after_a_failure_nobody_gets_a_success() {
         let through = Through::default();
         let full: Failure = (io::ErrorKind::StorageFull, "full".into());
-        let (first, _) = through.ask(None);
+        let mut first = through.join(None);
+        assert!(through.begin(&first));
         through.work(|_| Err(full.clone()));
         assert_eq!(first.ended().await, Err(full.clone()));
-        let (second, _) = through.ask(None);
+        let mut second = through.join(None);
+        assert!(through.begin(&second));
         through.work(|_| Ok(()));
         assert_eq!(second.ended().await, Err(full));
     }

@@ -40,13 +40,53 @@ pub fn stamp(key: &[u8], sequence: u64) -> u64 {
     u64::from_le_bytes(first)
 }
 
-/// The trees within one transaction.
+/// What takes place together in one transaction of sled's, one after the other.
+pub struct Steps<'a> {
+    pub files: &'a TransactionalTree,
+    pub slots: &'a TransactionalTree,
+    pub queue: &'a TransactionalTree,
+    pub history: &'a TransactionalTree,
+    /// After the steps so far.
+    pub tally: Cell<Tally>,
+    /// Whether they changed anything.
+    pub changed: Cell<bool>,
+    /// Files' records put and removed.
+    pub files_changed: RefCell<Vec<Change>>,
+}
+
+impl Steps<'_> {
+    /// One more. Its sequence, and what it answered.
+    pub fn step<R>(
+        &self,
+        body: impl FnOnce(&Txn<'_>) -> Result<R, Abort>,
+    ) -> Result<(u64, R), Abort> {
+        let txn = Txn {
+            files: self.files,
+            slots: self.slots,
+            queue: self.queue,
+            history: self.history,
+            tally: self.tally.get(),
+            change: Cell::default(),
+            files_changed: RefCell::default(),
+        };
+        let answer = body(&txn)?;
+        let changes = txn.files_changed.take();
+        self.files_changed.borrow_mut().extend(changes);
+        if let Some(tally) = txn.tallied() {
+            self.tally.set(tally);
+            self.changed.set(true);
+        }
+        Ok((txn.sequence(), answer))
+    }
+}
+
+/// The trees within one step of a transaction.
 pub struct Txn<'a> {
     pub files: &'a TransactionalTree,
     pub slots: &'a TransactionalTree,
     pub queue: &'a TransactionalTree,
     pub history: &'a TransactionalTree,
-    /// As the transaction began.
+    /// As the step began.
     pub tally: Tally,
     /// Slots' stamps added and taken away, and whether anything was written.
     pub change: Cell<(u64, bool)>,
@@ -61,12 +101,12 @@ impl Txn<'_> {
         Ok(())
     }
 
-    /// Of this transaction; grows with every one, in the order in which they take place.
+    /// Of this step; grows with every one, in the order in which they take place.
     pub fn sequence(&self) -> u64 {
         self.tally.sequence + 1
     }
 
-    /// The tally to record with this transaction; `None` when it changed nothing.
+    /// The tally to record with this step; `None` when it changed nothing.
     pub fn tallied(&self) -> Option<Tally> {
         let (slots, changed) = self.change.get();
         changed.then(|| Tally {

@@ -41,6 +41,8 @@ use crate::store::{
 /// A due time later than the slot's interval by more than this comes from a clock that was set back: the
 /// job is due now. Longer than the longest back-off.
 const CLOCK_SLACK: Duration = Duration::from_mins(10);
+/// A receipt waits so long for the intent of the next call, to go to the disk with it.
+const COMPANY: Duration = Duration::from_millis(3);
 /// While writes are spread, a lane looks this often which of its mappings have something to send.
 const LOOK: Duration = Duration::from_mins(1);
 
@@ -437,8 +439,15 @@ impl Worker {
             image_name(job.source.path.file_name(), job.format),
         );
         let (let_go, hold) = hold();
+        let receipt_is_due = self
+            .receipt
+            .as_ref()
+            .is_some_and(|receipt| !receipt.is_finished());
         let recorded = async {
-            self.shared().store.settle(intent).await?;
+            // One sync for both.
+            if receipt_is_due || !intent.may_be_lost() {
+                self.shared().store.settle(intent).await?;
+            }
             let_go.let_go();
             Ok(())
         };
@@ -696,7 +705,7 @@ impl Worker {
         // The next call need not wait for the disk: its request is whole only when its intent is on it, and
         // this with it.
         self.receipt = Some(tokio::spawn(async move {
-            shared.store.settle(receipt).await?;
+            shared.store.settle_with(receipt, COMPANY).await?;
             histogram!("pixcell_stage_seconds", "stage" => "record").record(recording.elapsed());
             count_written(&job);
             shared.written.fetch_add(1, Ordering::Relaxed);

@@ -52,7 +52,7 @@ fn store(state_dir: &TempDir) -> Store {
         at: Timestamp(1),
     };
     store
-        .take_image(&job.source, &record, &address, |slot| {
+        .take_image(&job.source.clone(), &record, &address, move |slot| {
             slot.job = Some(job.clone());
         })
         .unwrap();

@@ -61,20 +61,21 @@ impl Store {
     ///
     /// # Errors
     /// When sled fails or a record is damaged; nothing has changed then.
-    pub fn take_image<R>(
+    pub fn take_image<R: Send + 'static>(
         &self,
         key: &FileKey,
         record: &FileRecord,
         address: &SlotAddress,
-        decide: impl Fn(&mut SlotRecord) -> R,
+        decide: impl Fn(&mut SlotRecord) -> R + Send + Sync + 'static,
     ) -> Result<R> {
-        let answer = self.write(|txn| {
-            let before = txn.file(key)?.and_then(|file| file.slot);
-            if let Some(before) = before.filter(|before| before != address) {
-                txn.drop_job_of(&before, key)?;
+        let (key, record, slot) = (key.clone(), record.clone(), address.clone());
+        let (_, answer) = self.write_together(move |txn| {
+            let before = txn.file(&key)?.and_then(|file| file.slot);
+            if let Some(before) = before.filter(|before| *before != slot) {
+                txn.drop_job_of(&before, &key)?;
             }
-            txn.put_file(key, record)?;
-            txn.slot(address, &decide)
+            txn.put_file(&key, &record)?;
+            txn.slot(&slot, &decide)
         })?;
         self.wake(&address.spreadsheet);
         Ok(answer)

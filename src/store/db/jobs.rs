@@ -100,8 +100,18 @@ impl Store {
         now: Timestamp,
     ) -> Result<Option<Unsettled>> {
         self.still_there()?;
-        let begun = self.write(|txn| txn.slot(address, |slot| slot.begin(job, now)))?;
-        Ok(begun.then_some(Unsettled { receipt: None }))
+        let (address, job) = (address.clone(), job.clone());
+        let (_, (begun, held)) = self.write_together(move |txn| {
+            txn.slot(&address, |slot| {
+                let held = slot.held().is_some();
+                (slot.begin(&job, now), held)
+            })
+        })?;
+        Ok(begun.then_some(Unsettled {
+            receipt: None,
+            // Nothing can be taken for written where nothing was.
+            may_be_lost: !held,
+        }))
     }
 
     /// Records a receipt: ledger, history, and the next job if a newer version waits, which is then
@@ -119,12 +129,13 @@ impl Store {
         now: Timestamp,
         next_due: Timestamp,
     ) -> Result<Unsettled> {
-        let (sequence, ()) = self.write_at(|txn| {
-            let attempts = txn.slot(address, |slot| {
+        let (address, job, target) = (address.clone(), job.clone(), target.clone());
+        let (sequence, ()) = self.write_together(move |txn| {
+            let attempts = txn.slot(&address, |slot| {
                 let attempts = slot
                     .job_with(job.id)
                     .map_or(job.attempts + 1, |job| job.attempts);
-                slot.written(job, target.clone(), revision, now);
+                slot.written(&job, target.clone(), revision, now);
                 if let Some(Job {
                     state: JobState::Queued { due },
                     ..
@@ -139,11 +150,12 @@ impl Store {
                 revision,
                 attempts,
             };
-            txn.note(&event(address, job, done, now))
+            txn.note(&event(&address, &job, done, now))
         })?;
         self.trim_history()?;
         Ok(Unsettled {
             receipt: Some(sequence),
+            may_be_lost: false,
         })
     }
 

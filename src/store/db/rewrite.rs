@@ -157,7 +157,7 @@ mod tests {
     use rstest::rstest;
 
     use super::*;
-    use crate::store::fixture::{address, file, job, target};
+    use crate::store::fixture::{address, file, job, settle, target};
     use crate::store::open;
     use crate::store::record::{FileRecord, Seen, SlotRecord, Timestamp};
 
@@ -178,13 +178,14 @@ mod tests {
                 seen,
                 at: Timestamp(1),
             };
-            let put = |slot: &mut SlotRecord| slot.job = Some(job.clone());
+            let offered = job.clone();
+            let put = move |slot: &mut SlotRecord| slot.job = Some(offered.clone());
             store.take_image(&job.source, &record, &place, put).unwrap();
             if turn < 120 {
                 let at = Timestamp(3);
                 store.begin(&place, &job, at).unwrap();
                 let written = store.written(&place, &job, &target(), None, at, at);
-                written.unwrap();
+                settle(&store, written.unwrap());
             }
         }
         store.sync().unwrap();
