@@ -297,7 +297,7 @@ fn a_daemon_of_another_version_is_named_as_one() {
     let asked: Value = serde_json::from_str(&daemon.join().unwrap()).unwrap();
     assert_eq!(
         (&asked["protocol"], &asked["ask"]),
-        (&1.into(), &"status".into())
+        (&2.into(), &"status".into())
     );
     assert!(asked["version"].is_string());
 }
@@ -311,7 +311,7 @@ fn a_command_of_another_version_is_told_which_the_daemon_is(#[case] question: &s
     let mut stream = UnixStream::connect(rig.path("state/control.sock")).unwrap();
     writeln!(stream, "{question}").unwrap();
     let answer: Value = serde_json::from_reader(stream).unwrap();
-    assert_eq!(answer["protocol"], 1);
+    assert_eq!(answer["protocol"], 2);
     assert!(
         answer["version"].is_string() && answer["answer"].is_null(),
         "{answer}"
