@@ -443,14 +443,21 @@ impl Store {
         self.go(answer).await
     }
 
-    /// The same, but waits up to `company` for somebody else to ask, and then costs no sync of its own.
+    /// The same, but waits until `alone` for somebody else to ask, and then costs no sync of its own.
     ///
     /// # Errors
     /// As [`Self::settle`].
-    pub async fn settle_with(&self, unsettled: Unsettled, company: Duration) -> Result<()> {
+    pub async fn settle_in_company(
+        &self,
+        unsettled: Unsettled,
+        alone: impl Future<Output = ()>,
+    ) -> Result<()> {
         let mut answer = self.0.through.join(unsettled.receipt);
-        // Whoever it was hears of a failure as well.
-        let _ = tokio::time::timeout(company, answer.ended()).await;
+        tokio::select! {
+            // Whoever it was hears of a failure as well.
+            _ = answer.ended() => {}
+            () = alone => {}
+        }
         self.go(answer).await
     }
 

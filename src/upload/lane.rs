@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use metrics::{counter, histogram};
 use serde::{Deserialize, Serialize};
-use tokio::sync::{broadcast, mpsc, watch};
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -249,8 +249,8 @@ struct Worker {
     not_before: BTreeMap<SlotAddress, Timestamp>,
     /// No call begins after this.
     stop: CancellationToken,
-    /// The latest receipt, on its way to the disk.
-    receipt: Option<JoinHandle<Turn>>,
+    /// The latest receipt, on its way to the disk. It waits for company no longer when the sender is dropped.
+    receipt: Option<(JoinHandle<Turn>, Option<oneshot::Sender<()>>)>,
     /// The job that was due first when that was recorded.
     ahead: Option<Waiting>,
 }
@@ -442,7 +442,7 @@ impl Worker {
         let receipt_is_due = self
             .receipt
             .as_ref()
-            .is_some_and(|receipt| !receipt.is_finished());
+            .is_some_and(|(receipt, _)| !receipt.is_finished());
         let recorded = async {
             // One sync for both.
             if receipt_is_due || !intent.may_be_lost() {
@@ -551,9 +551,10 @@ impl Worker {
 
     /// Waits until the latest receipt is on disk.
     async fn settled(&mut self) -> Turn {
-        let Some(receipt) = &mut self.receipt else {
+        let Some((receipt, waits)) = &mut self.receipt else {
             return Ok(());
         };
+        drop(waits.take());
         let done = within(Duration::ZERO, receipt).await;
         self.receipt = None;
         match done {
@@ -702,10 +703,12 @@ impl Worker {
         self.ahead = ahead;
         self.got_through();
         let shared = self.shared().clone();
+        let (waits, over) = oneshot::channel::<()>();
         // The next call need not wait for the disk: its request is whole only when its intent is on it, and
         // this with it.
-        self.receipt = Some(tokio::spawn(async move {
-            shared.store.settle_with(receipt, COMPANY).await?;
+        let settled = tokio::spawn(async move {
+            let alone = async { drop(tokio::time::timeout(COMPANY, over).await) };
+            shared.store.settle_in_company(receipt, alone).await?;
             histogram!("pixcell_stage_seconds", "stage" => "record").record(recording.elapsed());
             count_written(&job);
             shared.written.fetch_add(1, Ordering::Relaxed);
@@ -723,7 +726,8 @@ impl Worker {
                 took,
             });
             Ok(())
-        }));
+        });
+        self.receipt = Some((settled, Some(waits)));
         Ok(())
     }
 
