@@ -55,7 +55,7 @@ where
         let tell = self.tell.clone();
         // Nobody waits any more when its thread has panicked.
         Ok(Box::new(move || {
-            drop(tell.send(News::Recorded(sequence, answer)))
+            let _ = tell.send(News::Recorded(sequence, answer));
         }))
     }
 

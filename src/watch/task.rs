@@ -177,7 +177,7 @@ impl Watched {
         match &all.armed {
             Ok(_) => info!(mapping = %name, "watching {folder} natively"),
             Err(unarmed) if unarmed.news => {
-                info!(mapping = %name, "watching {folder} by listing it")
+                info!(mapping = %name, "watching {folder} by listing it");
             }
             Err(_) => {}
         }
