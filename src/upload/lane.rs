@@ -16,6 +16,7 @@ use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 use tracing::{debug, info, warn};
 
 use super::append::{Appending, Failed};
@@ -443,24 +444,31 @@ impl Worker {
             .receipt
             .as_ref()
             .is_some_and(|(receipt, _)| !receipt.is_finished());
-        let recorded = async {
-            // One sync for both.
-            if receipt_is_due || !intent.may_be_lost() {
-                self.shared().store.settle(intent).await?;
-            }
-            let_go.let_go();
-            Ok(())
+        // A task of its own, which ends by its own limits: whether the disk moves is watched beside it.
+        let written = {
+            let (target, picture) = (target.clone(), picture.clone());
+            AbortOnDropHandle::new(tokio::spawn(async move {
+                let Target {
+                    spreadsheet,
+                    sheet,
+                    cell,
+                } = &target;
+                client
+                    .write_image(spreadsheet, sheet, *cell, &name, &picture, &hold)
+                    .await
+            }))
         };
-        let written = client.write_image(
-            &target.spreadsheet,
-            &target.sheet,
-            target.cell,
-            &name,
-            &picture,
-            &hold,
-        );
-        let (recorded, written) = tokio::join!(recorded, written);
-        recorded?;
+        // One sync for both.
+        if receipt_is_due || !intent.may_be_lost() {
+            within(Duration::ZERO, self.shared().store.settle(intent)).await?;
+        }
+        let_go.let_go();
+        let written = match waiting(written).await {
+            Ok(written) => written,
+            Err(failed) if failed.is_panic() => std::panic::resume_unwind(failed.into_panic()),
+            // The runtime ends.
+            Err(_) => return Ok(()),
+        };
         // Was on disk with the intent.
         self.settled().await?;
         match written {

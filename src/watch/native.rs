@@ -85,21 +85,29 @@ impl Watches {
                 result => sink.take(result),
             });
         };
-        let mut watcher =
+        let watcher =
             RecommendedWatcher::new(handler, Config::default().with_follow_symlinks(false))
                 .map_err(|error| explain(&error))?;
-        if trial.is_some_and(|trial| !trial.passes(&mut watcher)) {
-            return Err(format!(
-                "the kernel did not tell that a file in {} was written and closed; please report it with \
-                 the system's name and version",
-                home.display()
-            ));
-        }
-        Ok(Self {
+        let mut watches = Self {
             folder,
             watcher: Mutex::new(Some(watcher)),
             lacking: Mutex::default(),
-        })
+        };
+        let watcher = watches.watcher.get_mut();
+        let watcher = watcher.unwrap_or_else(PoisonError::into_inner).as_mut();
+        let passes = || {
+            let both = trial.zip(watcher);
+            both.is_none_or(|(trial, watcher)| trial.passes(watcher))
+        };
+        match catch_unwind(AssertUnwindSafe(passes)) {
+            Ok(true) => Ok(watches),
+            Ok(false) => Err(format!(
+                "the kernel did not tell that a file in {} was written and closed; please report it with \
+                 the system's name and version",
+                home.display()
+            )),
+            Err(_) => Err(NO_THREAD.into()),
+        }
     }
 
     /// Watches a folder and not what lies below it; one that is watched is watched for certain then. Blocks.
