@@ -63,6 +63,8 @@ fn main() {
     let (findings, candidates) = tokio::sync::mpsc::channel(1024);
     let (listings, listed) = tokio::sync::mpsc::channel(4);
     let (digested, mut digests) = told::channel(Digested::new());
+    let hearing = Arc::default();
+    let hearings = [(route.mapping.name.clone(), Arc::clone(&hearing))];
     runtime.spawn(intake::run(
         Intake {
             store,
@@ -73,6 +75,7 @@ fn main() {
             listings: listed,
             digested,
             rescan: std::collections::BTreeMap::new(),
+            hearing: hearings.into(),
         },
         stop.clone(),
     ));
@@ -83,7 +86,8 @@ fn main() {
         ticks,
         state: told::channel(FolderState::Starting).0,
         rescan: Arc::new(Notify::new()),
-        home: std::env::temp_dir(),
+        hearing,
+        state_dir: state,
     };
     runtime.spawn(watch::run(watched, stop.clone()));
     let (ready, readies) = mpsc::channel();

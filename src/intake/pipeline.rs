@@ -31,7 +31,7 @@ use crate::store::{
     Arrival, FileKey, FileRecord, Fingerprint, PathHash, Placed, Seen, SlotRecord, Store,
     StoreError, Timestamp, Verdict,
 };
-use crate::watch::{Candidate, Finding, Found, Hint, Met, Ticks};
+use crate::watch::{Candidate, Finding, Found, Hearing, Hint, Met, Ticks};
 
 /// Larger files, in bytes, take more than a millisecond or two to read, and leave a reader for smaller ones.
 const LARGE_BYTES: u64 = 1 << 20;
@@ -62,6 +62,8 @@ pub struct Intake {
     pub digested: watch::Sender<Digested>,
     /// Woken to have a folder listed that hung.
     pub rescan: BTreeMap<MappingName, Arc<Notify>>,
+    /// To know what the kernel has told of a folder.
+    pub hearing: BTreeMap<MappingName, Arc<Hearing>>,
 }
 
 /// Takes findings until `stop`; looks that are under way are finished.
@@ -84,12 +86,14 @@ async fn attend(intake: Intake, stop: CancellationToken) -> Result<(), StoreErro
         mut listings,
         digested,
         rescan,
+        hearing,
     } = intake;
     let mut task = Task {
         context: Context {
             store,
             routes,
             copies,
+            hearing: Arc::new(hearing),
         },
         ticks,
         digested,
@@ -124,7 +128,16 @@ async fn attend(intake: Intake, stop: CancellationToken) -> Result<(), StoreErro
         match woken.await {
             Woken::Stop => break,
             Woken::Finding(finding) => task.take(finding),
-            Woken::Done(done) => task.finish(done)?,
+            Woken::Done(done) => {
+                // What was told before it ended comes first: who finds a file by listing waits for that.
+                for _ in 0..findings.len() {
+                    findings
+                        .try_recv()
+                        .into_iter()
+                        .for_each(|finding| task.take(finding));
+                }
+                task.finish(done)?;
+            }
             Woken::Due => {}
         }
     }
@@ -153,6 +166,7 @@ struct Context {
     store: Store,
     routes: Routes,
     copies: Copies,
+    hearing: Arc<BTreeMap<MappingName, Arc<Hearing>>>,
 }
 
 struct Task {
@@ -192,6 +206,8 @@ enum Next {
     Nothing,
     /// The same file again, after a quiet time.
     Again(Box<Due>),
+    /// The same file again at once, unless an event tells of it: what the kernel had to tell is told now.
+    Heard(Box<Due>),
     /// It was not read: it is large.
     Large(Box<Due>),
     /// Other files that were for the slot of one that is gone.
@@ -213,12 +229,14 @@ impl Task {
             Finding::Found { route, files, tick } => {
                 let mapping = route.mapping.name.clone();
                 *self.sifting.entry(mapping.clone()).or_default() += 1;
-                let store = self.context.store.clone();
+                let context = self.context.clone();
                 self.work.spawn_blocking(move || {
-                    Ok(Work::Sifted {
-                        mapping,
-                        differ: sift(&store, &route, files, tick)?,
-                    })
+                    let differ = sift(&context.store, &route, files, tick)?;
+                    if !differ.is_empty() {
+                        // When that cannot be known, the listing is believed.
+                        let _ = context.catch_up(&mapping);
+                    }
+                    Ok(Work::Sifted { mapping, differ })
                 });
             }
             Finding::Listed { route, met } => self.listed.push((route, met)),
@@ -278,13 +296,14 @@ impl Task {
             }
             Work::Looked { key, next } => {
                 self.settle.done(&key);
-                if !matches!(next, Next::Large(_)) {
+                if !matches!(next, Next::Large(_) | Next::Heard(_)) {
                     let mapping = key.mapping.to_string();
                     counter!("pixcell_candidates_total", "mapping" => mapping).increment(1);
                 }
                 match next {
                     Next::Nothing => {}
                     Next::Again(due) => self.settle.again(*due, now),
+                    Next::Heard(due) => self.settle.again_at_once(*due, now),
                     Next::Large(due) => self.settle.again_as_large(*due, now),
                     Next::Others(others) => {
                         for due in others {
@@ -467,6 +486,17 @@ fn look_and_record(context: &Context, due: &Due, beat: &Beat) -> Result<Next, St
             },
             Place::Slot(address),
         ) => {
+            // The bytes are later than what was heard when it was found, and so may be their event, which
+            // alone says when they arrived.
+            if due.found.is_some_and(|found| found != fingerprint)
+                && context.catch_up(&mapping.name)
+            {
+                let found = Some(fingerprint);
+                return Ok(Next::Heard(Box::new(Due {
+                    found,
+                    ..due.clone()
+                })));
+            }
             if let Some(copying) = copying {
                 context.copies.keep(&key, hash, copying);
             }
@@ -560,6 +590,12 @@ fn look_and_record(context: &Context, due: &Due, beat: &Beat) -> Result<Next, St
 }
 
 impl Context {
+    /// Waits for what the kernel has to tell of a folder; whether that is known to be told. Blocks.
+    fn catch_up(&self, mapping: &MappingName) -> bool {
+        let hearing = self.hearing.get(mapping);
+        hearing.is_some_and(|hearing| hearing.catch_up())
+    }
+
     /// Files that were for the slot of a file that is gone: the newest of them is the newest now.
     fn others(&self, gone: &Due, keys: Vec<FileKey>) -> Next {
         let others = keys.into_iter().filter_map(|FileKey { mapping, path }| {

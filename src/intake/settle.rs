@@ -110,10 +110,14 @@ impl Settle {
         self.insert_unless_newer(due, wait, now);
     }
 
+    /// Has a path looked at again, by what is known of it now.
+    pub fn again_at_once(&mut self, due: Due, now: Instant) {
+        self.insert_unless_newer(due, Duration::ZERO, now);
+    }
+
     /// Has a path that turned out to be large looked at when it is the turn of such.
     pub fn again_as_large(&mut self, due: Due, now: Instant) {
-        let due = Due { large: true, ..due };
-        self.insert_unless_newer(due, Duration::ZERO, now);
+        self.again_at_once(Due { large: true, ..due }, now);
     }
 
     /// What came while the path was looked at knows better when it arrived, and leads to a look anyway.

@@ -163,6 +163,10 @@ impl Run {
             .iter()
             .map(|route| (route.mapping.name.clone(), Arc::new(Notify::new())))
             .collect();
+        let hearing: BTreeMap<_, _> = routes
+            .iter()
+            .map(|route| (route.mapping.name.clone(), Arc::default()))
+            .collect();
         let intake = Intake {
             store: store.clone(),
             routes: routes.clone(),
@@ -172,6 +176,7 @@ impl Run {
             listings: listed,
             digested: digests,
             rescan: wakes.clone(),
+            hearing: hearing.clone(),
         };
         let state = state_is_there(store.clone(), stop.clone());
         tasks.spawn("the state", &stop, state);
@@ -195,7 +200,11 @@ impl Run {
                 ticks: Arc::clone(ticks),
                 state,
                 rescan: wake,
-                home: setup.config.state_dir.clone(),
+                hearing: hearing
+                    .get(&route.mapping.name)
+                    .map(Arc::clone)
+                    .unwrap_or_default(),
+                state_dir: setup.config.state_dir.clone(),
             };
             folders.insert(route.mapping.name.clone(), states);
             let (name, until) = (

@@ -21,7 +21,7 @@ use tokio::sync::mpsc::Sender;
 use walkdir::WalkDir;
 
 use super::candidate::{Candidate, Finding, Hint, Ticks};
-use super::trial::Trial;
+use super::cookies::{Jar, Tasted};
 use crate::placement::{RelPath, Route};
 
 /// Where the callback hands over.
@@ -68,20 +68,30 @@ pub(super) struct Watches {
     watcher: Mutex<Option<RecommendedWatcher>>,
     /// Why no more can be set.
     lacking: Mutex<Option<String>>,
+    /// To know what they have told; none on a full disk.
+    jar: Option<Jar>,
+}
+
+impl std::fmt::Debug for Watches {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Watches")
+            .field("folder", &self.folder)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Watches {
-    /// None yet. Tries below `home` whether they would tell what they have to. Blocks.
+    /// None yet. Tries, by a cookie in `state_dir`, whether they would tell what they have to. Blocks.
     ///
     /// # Errors
     /// With a sentence for people that says what to do.
-    pub fn begin(sink: Sink, home: &Path) -> Result<Self, String> {
+    pub fn begin(sink: Sink, state_dir: &Path) -> Result<Self, String> {
         let folder = sink.route.mapping.folder.clone();
-        let (trial, ear) = Trial::below(home).unzip();
-        let of_trial = move |event: &Event| ear.as_ref().is_some_and(|ear| ear.hears(event));
+        let (jar, ear) = Jar::of(&sink.route.mapping.name, state_dir).unzip();
+        let of_cookies = move |event: &Event| ear.as_ref().is_some_and(|ear| ear.hears(event));
         let handler = move |result: notify::Result<Event>| {
             survive(&sink.unsure, || match result {
-                Ok(event) if of_trial(&event) => {}
+                Ok(event) if of_cookies(&event) => {}
                 result => sink.take(result),
             });
         };
@@ -92,22 +102,27 @@ impl Watches {
             folder,
             watcher: Mutex::new(Some(watcher)),
             lacking: Mutex::default(),
+            jar: None,
         };
-        let watcher = watches.watcher.get_mut();
-        let watcher = watcher.unwrap_or_else(PoisonError::into_inner).as_mut();
-        let passes = || {
-            let both = trial.zip(watcher);
-            both.is_none_or(|(trial, watcher)| trial.passes(watcher))
-        };
-        match catch_unwind(AssertUnwindSafe(passes)) {
-            Ok(true) => Ok(watches),
-            Ok(false) => Err(format!(
+        // A watch that cannot be set is told of when the folder's cannot.
+        watches.jar = jar.filter(|jar| watches.set(jar.folder()).is_ok());
+        match watches.taste() {
+            Tasted::Heard | Tasted::None => Ok(watches),
+            Tasted::Silence => Err(format!(
                 "the kernel did not tell that a file in {} was written and closed; please report it with \
                  the system's name and version",
-                home.display()
+                state_dir.display()
             )),
-            Err(_) => Err(NO_THREAD.into()),
         }
+    }
+
+    fn taste(&self) -> Tasted {
+        self.jar.as_ref().map_or(Tasted::None, Jar::taste)
+    }
+
+    /// Waits until all that the kernel has to tell up to now has been handed over; whether it was. Blocks.
+    pub fn catch_up(&self) -> bool {
+        self.taste() == Tasted::Heard
     }
 
     /// Watches a folder and not what lies below it; one that is watched is watched for certain then. Blocks.
@@ -116,15 +131,7 @@ impl Watches {
         if lacking.is_some() {
             return;
         }
-        let mut watcher = self.watcher.lock().unwrap_or_else(PoisonError::into_inner);
-        let set = || {
-            let watcher = watcher.as_mut();
-            watcher.map_or(Ok(()), |watcher| {
-                watcher.watch(folder, RecursiveMode::NonRecursive)
-            })
-        };
-        let told = catch_unwind(AssertUnwindSafe(set));
-        let Err(error) = told.unwrap_or_else(|_| Err(notify::Error::generic(NO_THREAD))) else {
+        let Err(error) = self.set(folder) else {
             return;
         };
         *lacking = match &error.kind {
@@ -141,6 +148,18 @@ impl Watches {
             }
             _ => Some(explain(&error)),
         };
+    }
+
+    fn set(&self, folder: &Path) -> notify::Result<()> {
+        let mut watcher = self.watcher.lock().unwrap_or_else(PoisonError::into_inner);
+        let set = || {
+            let watcher = watcher.as_mut();
+            watcher.map_or(Ok(()), |watcher| {
+                watcher.watch(folder, RecursiveMode::NonRecursive)
+            })
+        };
+        let told = catch_unwind(AssertUnwindSafe(set));
+        told.unwrap_or_else(|_| Err(notify::Error::generic(NO_THREAD)))
     }
 
     /// Why not every folder that was to be watched is; a sentence for people that says what to do.

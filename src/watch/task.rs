@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use super::candidate::{Finding, Ticks};
+use super::cookies::Hearing;
 use super::folder::{FolderState, Identity, identify, silent_file_system};
 use super::native::{Sink, Unsure, Watches};
 use super::patience::{Beats, patiently};
@@ -48,8 +49,10 @@ pub struct Watched {
     pub state: watch::Sender<FolderState>,
     /// Woken to have the whole folder listed now.
     pub rescan: Arc<Notify>,
-    /// A folder of this program's own, for a trial of the kernel's watches.
-    pub home: PathBuf,
+    /// Told how to know what the kernel has told of it.
+    pub hearing: Arc<Hearing>,
+    /// For files of this program's own.
+    pub state_dir: PathBuf,
 }
 
 /// Watches until `stop`.
@@ -248,7 +251,7 @@ impl Watched {
             ticks: Arc::clone(&self.ticks),
             unsure: Arc::clone(unsure),
         };
-        let home = self.home.clone();
+        let (state_dir, hearing) = (self.state_dir.clone(), Arc::clone(&self.hearing));
         self.patiently("looking at its file system", move |_| {
             let mapping = &sink.route.mapping;
             let silent = match mapping.watch.backend {
@@ -262,8 +265,9 @@ impl Watched {
                     fault: false,
                     news: true,
                 }),
-                None => Watches::begin(sink, &home)
+                None => Watches::begin(sink, &state_dir)
                     .map(Arc::new)
+                    .inspect(|watches| hearing.set(watches))
                     .map_err(Unarmed::fault),
             }
         })
@@ -519,7 +523,8 @@ mod tests {
                 ticks: Arc::default(),
                 state,
                 rescan: Arc::default(),
-                home: home.path().to_owned(),
+                hearing: Arc::default(),
+                state_dir: home.path().to_owned(),
             };
             let stop = CancellationToken::new();
             tokio::spawn(run(watched, stop.clone()));

@@ -8,7 +8,7 @@ use pixcell::image::ContentHash;
 use pixcell::sandbox::{Endpoint, Fault, Outcome};
 use rstest::rstest;
 
-use crate::support::{DOC, LIMIT, Rig, SHEET, large_jpeg, padded, png};
+use crate::support::{DOC, LIMIT, Rig, SHEET, large_jpeg, library, padded, pause, png};
 
 #[test]
 fn twenty_versions_during_a_call_cost_one_more_call() {
@@ -102,6 +102,51 @@ fn the_last_to_arrive_wins_whatever_its_time_says() {
     rig.start();
     rig.finish(2);
     rig.expect("B2", &png(2));
+}
+
+/// A lane finds a picture changed before the kernel's event of it is heard: late, on a busy machine. The
+/// picture written before it, of which is heard later still, is not taken for the newer one.
+#[test]
+fn what_is_found_before_it_is_heard_of_arrived_when_it_did() {
+    let mut rig = Rig::new();
+    let deaf = rig.path("deaf");
+    rig.plan.env = vec![
+        ("LD_PRELOAD", library("deaf").display().to_string()),
+        ("DEAF", deaf.display().to_string()),
+    ];
+    let mapping = rig.plan.mappings[0].clone();
+    rig.plan.mappings[0] = mapping.rule("poster*.png", "B2");
+    rig.write_config();
+    rig.start();
+    rig.drop_file("poster-1.png", &png(1));
+    rig.expect("B2", &png(1));
+    rig.hold_writes();
+    rig.drop_file("B3.png", &png(2));
+    rig.wait_held();
+    rig.drop_file("poster-2.png", &png(3));
+    rig.wait_queued("poster-2.png", &png(3));
+    fs::write(&deaf, "").unwrap();
+    rig.drop_file("poster-1.png", &png(4));
+    rig.drop_file("poster-2.png", &png(5));
+    rig.sandbox().release();
+    // It has been read and waits for what is to be heard of it; or did not wait, and is in the cell.
+    let cookies = rig.path("state/cookies/of-lobby");
+    let hash = ContentHash::of(&png(5));
+    let held = |rig: &Rig| {
+        let state = rig.state();
+        let image = state.image(DOC, SHEET, "B2");
+        image.is_some_and(|image| image.hash == hash)
+    };
+    let end = Instant::now() + LIMIT;
+    while fs::read_dir(&cookies).unwrap().count() == 0 && !held(&rig) {
+        assert!(Instant::now() < end, "neither waits nor is sent");
+        pause();
+    }
+    fs::remove_file(&deaf).unwrap();
+    rig.expect("B2", &png(5));
+    rig.fence();
+    rig.stop();
+    rig.expect("B2", &png(5));
 }
 
 #[test]
