@@ -25,6 +25,7 @@ use crate::pulse::Pulses;
 use crate::store::{self, FileKey, Lock, LockError, Reconfigured, Store, StoreError, Timestamp};
 use crate::upload::{Budget, Documents, Gate, LaneEvent, LaneGates, SharedGate};
 use crate::watch::Ticks;
+use bytesize::ByteSize;
 
 /// Events for people; whoever lags further behind misses some.
 const EVENTS: usize = 4096;
@@ -324,6 +325,18 @@ async fn open(state_dir: &Path) -> Result<Store, StoreError> {
     let opened = off_runtime(move || store::open(&dir)).await?;
     if let Some(said) = &opened.said {
         error!("{said}");
+    }
+    if let Some(store::Rewritten { before, now }) = opened.rewritten {
+        let before = ByteSize(before);
+        match now {
+            Ok(now) => info!(
+                "the state was written anew: {} are in place of {before}",
+                ByteSize(now)
+            ),
+            Err(error) => warn!(
+                "the state of {before} could not be written anew, which the next start tries again: {error}"
+            ),
+        }
     }
     Ok(opened.store)
 }

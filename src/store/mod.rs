@@ -31,4 +31,4 @@ pub use record::{
     Arrival, Done, Event, FileKey, FileRecord, Fingerprint, Intent, Job, JobState, Ledger, Parked,
     Release, Seen, SlotRecord, Target, Timestamp, Verdict,
 };
-pub use recover::{Opened, look, open};
+pub use recover::{Opened, Rewritten, look, open};

@@ -29,6 +29,17 @@ pub struct Opened {
     pub store: Store,
     /// What a person has to know of it, when it is not as the last run left it.
     pub said: Option<String>,
+    /// The database took far more of the disk than it need; what came of writing it anew.
+    pub rewritten: Option<Rewritten>,
+}
+
+/// What came of writing a database anew.
+#[derive(Debug)]
+pub struct Rewritten {
+    /// Its bytes before.
+    pub before: u64,
+    /// Its bytes now; when it failed, all is as it was, and the next start tries again.
+    pub now: Result<u64, StoreError>,
 }
 
 /// Opens the store of `state_dir`, whose lock the caller holds.
@@ -36,7 +47,7 @@ pub struct Opened {
 /// # Errors
 /// When the disk refuses, sled hangs or a newer version wrote the state; damage is no error.
 pub fn open(state_dir: &Path) -> Result<Opened, StoreError> {
-    open_on(state_dir, generation::machine())
+    open_on(state_dir, generation::machine(), rewrite::LEAST_BYTES)
 }
 
 /// Opens a copy of the store of `state_dir`, for a look while no daemon runs. The state directory stays
@@ -67,7 +78,12 @@ pub fn look(state_dir: &Path) -> Result<(Store, tempfile::TempDir), StoreError> 
     }
 }
 
-fn open_on(state_dir: &Path, machine: Option<ContentHash>) -> Result<Opened, StoreError> {
+/// A database of up to `least` bytes is not written anew.
+pub(super) fn open_on(
+    state_dir: &Path,
+    machine: Option<ContentHash>,
+    least: u64,
+) -> Result<Opened, StoreError> {
     let dir = state_dir.join("db");
     let failed = |source| StoreError::Sync {
         dir: dir.clone(),
@@ -89,11 +105,16 @@ fn open_on(state_dir: &Path, machine: Option<ContentHash>) -> Result<Opened, Sto
         copy_files(&dir, &before).map_err(failed)?;
     }
     let epoch = mark.as_ref().map_or(0, |mark| mark.epoch);
+    let mut rewritten = None;
     let proved = match prove(state_dir, &dir, mark.as_ref().ok(), epoch) {
-        Ok(store) if mark.is_ok() && store.is_wasteful() => {
-            // Where it fails, what was there before is there still, and as large.
-            let _ = store.rewrite(state_dir, |_| true);
-            prove(state_dir, &dir, mark.as_ref().ok(), epoch)
+        Ok(store) if mark.is_ok() && store.is_wasteful(least) => {
+            let before = store.bytes();
+            let done = store.rewrite(state_dir, |_| true);
+            let proved = prove(state_dir, &dir, mark.as_ref().ok(), epoch);
+            let bytes = proved.as_ref().map_or(before, Store::bytes);
+            let now = done.map(|()| bytes);
+            rewritten = Some(Rewritten { before, now });
+            proved
         }
         proved => proved,
     };
@@ -127,7 +148,11 @@ fn open_on(state_dir: &Path, machine: Option<ContentHash>) -> Result<Opened, Sto
                 }
             };
             mark_it(state_dir, &store, machine).map_err(failed)?;
-            return Ok(Opened { store, said });
+            return Ok(Opened {
+                store,
+                said,
+                rewritten,
+            });
         }
         Err(Refusal::Final(error)) => return Err(error),
         Err(Refusal::Damage(why)) => why,
@@ -153,6 +178,7 @@ fn open_on(state_dir: &Path, machine: Option<ContentHash>) -> Result<Opened, Sto
             "the store was lost or damaged ({why}); {place}; every folder is compared afresh and each \
              picture is sent once more, at the usual pace"
         )),
+        rewritten: None,
     })
 }
 
@@ -458,7 +484,7 @@ mod tests {
     fn on_another_machine_no_cell_is_known_for_sure_and_files_are_read_again() {
         let dir = state_with_a_receipt();
         let (here, there) = (ContentHash::of(b"here"), ContentHash::of(b"there"));
-        let open = |machine| open_on(dir.path(), Some(machine)).unwrap();
+        let open = |machine| open_on(dir.path(), Some(machine), rewrite::LEAST_BYTES).unwrap();
         // The fixture's state is that of whatever machine runs the test.
         receive(&open(here).store, "a");
         let opened = open(here);

@@ -26,7 +26,7 @@ const MOST_FAULTS: usize = DOCUMENTS;
 const RATE: u32 = 100;
 /// How long all that waits may take once the faults are over.
 const SETTLE: Duration = Duration::from_mins(6);
-/// Resident memory of the daemon in KiB; without optimisation.
+/// What the daemon may have filled of its memory, in KiB; without optimisation.
 const MOST_KIB: u64 = 160 * 1024;
 
 /// A slot, and what its newest picture is.
@@ -181,10 +181,10 @@ fn fault(random: &mut Random, done: &mut Done) -> Fault {
     }
 }
 
-/// Resident memory in KiB, of the daemon that runs, with the time since the load began.
-fn resident(rig: &Rig) -> Option<u64> {
+/// KiB that the daemon that runs has filled; what is mapped of the program's file depends on the machine.
+fn filled(rig: &Rig) -> Option<u64> {
     let status = fs::read_to_string(format!("/proc/{}/status", rig.daemon().pid())).ok()?;
-    let line = status.lines().find(|line| line.starts_with("VmRSS:"))?;
+    let line = status.lines().find(|line| line.starts_with("RssAnon:"))?;
     line.split_whitespace().nth(1)?.parse().ok()
 }
 
@@ -289,7 +289,7 @@ fn under_load_and_faults_every_slot_ends_with_its_newest_and_nothing_is_sent_out
             next_look = now + Duration::from_secs(1);
             judge.look(&rig.state(), &known);
             if alive {
-                samples.extend(resident(&rig));
+                samples.extend(filled(&rig));
             }
         }
         let next = EVERY * u32::try_from(done.changes).unwrap();
@@ -366,7 +366,7 @@ fn under_load_and_faults_every_slot_ends_with_its_newest_and_nothing_is_sent_out
         state.most_in_a_second,
         state.overlaps,
     );
-    println!("resident KiB since the last kill, every second: {samples:?}");
+    println!("KiB filled since the last kill, every second: {samples:?}");
     assert!(done.kills > 0 && done.reloads > 0 && judge.writes > 0);
     assert!(
         state.most_in_a_second <= RATE as usize,
@@ -386,7 +386,7 @@ fn under_load_and_faults_every_slot_ends_with_its_newest_and_nothing_is_sent_out
         );
     }
     let most = samples.iter().max().copied().unwrap_or_default();
-    assert!(most > 0 && most < MOST_KIB, "{most} KiB resident");
+    assert!(most > 0 && most < MOST_KIB, "{most} KiB filled");
     if samples.len() >= 120 {
         let third = samples.len() / 3;
         let (early, late) = (

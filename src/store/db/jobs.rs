@@ -87,9 +87,10 @@ impl Store {
     }
 
     /// Records that a call for `job` begins, so that a crash in it is known; `None` when a newer
-    /// version has replaced the job. Must be settled before the request is whole: a ledger without the
-    /// intent that unsettles it would say after a power cut that the cell holds what the call replaced,
-    /// and one whole call of a lane at most may be without its receipt on disk.
+    /// version has replaced the job. Where the cell is known to hold something it must be settled before the
+    /// request is whole: a ledger without the intent that unsettles it would say after a power cut that the
+    /// cell holds what the call replaced. Elsewhere it may be lost ([`Unsettled::may_be_lost`]), but one whole
+    /// call of a lane at most may be without its receipt on disk.
     ///
     /// # Errors
     /// When sled fails or a record is damaged; the call must not be made then.

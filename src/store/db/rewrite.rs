@@ -16,7 +16,7 @@ use crate::store::error::StoreError;
 /// Beside the database: the new one, or the old one once they have changed places.
 const BESIDE: &str = "db.rewritten";
 /// A smaller file is left as it is.
-const LEAST_BYTES: u64 = 64 << 20;
+pub(in crate::store) const LEAST_BYTES: u64 = 64 << 20;
 /// And so is one that is not so many times as large as it was when it was written anew.
 const GROWN: u64 = 2;
 /// Where in `meta` that size stands.
@@ -42,12 +42,17 @@ pub(in crate::store) fn clear(state_dir: &Path) -> io::Result<()> {
 }
 
 impl Store {
-    /// Whether the file is much larger than it need be.
-    pub(in crate::store) fn is_wasteful(&self) -> bool {
-        let size = self.0.log.metadata().map_or(0, |meta| meta.len());
+    /// The length of its file.
+    pub(in crate::store) fn bytes(&self) -> u64 {
+        self.0.log.metadata().map_or(0, |meta| meta.len())
+    }
+
+    /// Whether the file is much larger than it need be, and than `least` bytes.
+    pub(in crate::store) fn is_wasteful(&self, least: u64) -> bool {
+        let size = self.bytes();
         let written = read_meta::<u64>(&self.0.dir, &self.0.meta, SIZE);
         let written = written.ok().flatten().unwrap_or(0);
-        size > LEAST_BYTES.max(written.saturating_mul(GROWN))
+        size > least.max(written.saturating_mul(GROWN))
     }
 
     /// Writes the database anew and closes it; it is opened as any other. Asks after each step whether to go
@@ -160,6 +165,7 @@ mod tests {
     use crate::store::fixture::{address, file, job, settle, target};
     use crate::store::open;
     use crate::store::record::{FileRecord, Seen, SlotRecord, Timestamp};
+    use crate::store::recover::open_on;
 
     /// Forty slots, each written three times, one job that waits, and what the database says of all of them.
     fn worn(state_dir: &Path) -> Store {
@@ -226,7 +232,7 @@ mod tests {
         assert_eq!(store.queued(), 1);
         let size = read_meta::<u64>(&store.0.dir, &store.0.meta, SIZE).unwrap();
         assert_eq!(size.is_some(), new);
-        assert!(!store.is_wasteful());
+        assert!(!store.is_wasteful(LEAST_BYTES));
     }
 
     #[test]
@@ -253,5 +259,20 @@ mod tests {
         let opened = open(dir.path()).unwrap();
         assert_eq!(opened.said, None);
         assert_eq!(dump(&opened.store), before);
+    }
+
+    #[test]
+    fn a_start_that_writes_it_anew_says_so() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = worn(dir.path());
+        let before = dump(&store);
+        drop(store);
+        let open = |least| open_on(dir.path(), None, least).unwrap();
+        let opened = open(0);
+        let rewritten = opened.rewritten.unwrap();
+        assert!(rewritten.now.unwrap() <= rewritten.before);
+        assert_eq!(dump(&opened.store), before);
+        drop(opened.store);
+        assert!(open(LEAST_BYTES).rewritten.is_none());
     }
 }
