@@ -43,20 +43,6 @@ fn read_so_far(rig: &Rig) -> u64 {
     line.unwrap().parse().unwrap()
 }
 
-/// How many files the daemon has looked at, as its metrics tell.
-fn looked_at(rig: &Rig) -> u64 {
-    let told = rig.wait_page("/metrics", |answer| {
-        answer.text().contains("_candidates_total")
-    });
-    let text = told.text();
-    let counts = text
-        .lines()
-        .filter(|line| line.starts_with("pixcell_candidates_total{"));
-    counts
-        .map(|line| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap())
-        .sum()
-}
-
 #[test]
 fn neither_a_restart_nor_a_rescan_reads_what_has_not_changed() {
     const FILES: u32 = 12;
@@ -74,7 +60,7 @@ fn neither_a_restart_nor_a_rescan_reads_what_has_not_changed() {
     let all = LENGTH * u64::from(FILES);
     let first = read_so_far(&rig);
     assert!(first >= all, "{first} of {all}");
-    let looks = looked_at(&rig);
+    let looks = rig.looks();
     assert!(looks >= u64::from(FILES), "{looks}");
     rig.stop();
     rig.start();
@@ -85,7 +71,7 @@ fn neither_a_restart_nor_a_rescan_reads_what_has_not_changed() {
     let again = read_so_far(&rig);
     assert!(again < LENGTH, "{again} bytes read");
     // The sentinel, once for each thing that happened to it.
-    let looks = looked_at(&rig);
+    let looks = rig.looks();
     assert!(looks < u64::from(FILES), "{looks}");
     rig.finish(u64::from(FILES));
 }

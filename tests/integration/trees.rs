@@ -32,22 +32,24 @@ fn files_written_into_new_folders_at_once_are_all_found() {
 fn a_tree_that_is_moved_in_is_taken_whole_and_watched() {
     let mut rig = Rig::started();
     let outside = rig.path("outside");
-    for row in 1..=30 {
-        let folder = outside.join(format!("{}/{}", row % 3, row % 2));
+    for row in 1..=50 {
+        // Each level holds some.
+        let levels = [row % 3, row % 2, row % 5].map(|part| part.to_string());
+        let folder = outside.join(levels[..row as usize % 4].join("/"));
         fs::create_dir_all(&folder).unwrap();
         fs::write(folder.join(format!("B{row}.png")), png(row)).unwrap();
     }
     fs::rename(outside, rig.file("moved")).unwrap();
-    for row in 1..=30 {
+    for row in 1..=50 {
         rig.expect(&format!("B{row}"), &png(row));
     }
-    fs::write(rig.file("moved/1/1/C1.png"), png(99)).unwrap();
+    fs::write(rig.file("moved/1/1/1/C1.png"), png(99)).unwrap();
     rig.expect("C1", &png(99));
     // Renamed in place, it brings nothing new but is watched under its new name.
     fs::rename(rig.file("moved"), rig.file("again")).unwrap();
-    fs::write(rig.file("again/1/1/C2.png"), png(98)).unwrap();
+    fs::write(rig.file("again/1/1/1/C2.png"), png(98)).unwrap();
     rig.expect("C2", &png(98));
-    rig.finish(32);
+    rig.finish(52);
 }
 
 #[test]

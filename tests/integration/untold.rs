@@ -14,7 +14,7 @@ use std::time::Duration;
 use notify::event::{AccessKind, EventKind};
 use notify::{RecursiveMode, Watcher};
 
-use crate::support::{FOLDER, LIMIT, Rig, Signal, installed, padded, pause, png};
+use crate::support::{FOLDER, LIMIT, Rig, Signal, installed, library, padded, pause, png};
 
 /// What the status says of the first mapping's folder.
 fn state(rig: &mut Rig) -> serde_json::Value {
@@ -135,6 +135,54 @@ fn a_close_is_heard_and_nothing_waits_for_a_quiet_time_then() {
     rig.drop_file("B1.png", &png(1));
     rig.expect("B1", &png(1));
     rig.stop();
+}
+
+/// Without closes a picture would wait for its quiet time, and one whose end cannot be told for a writer that
+/// is long gone.
+#[test]
+fn a_kernel_that_tells_of_no_close_is_found_out_and_every_file_by_listing() {
+    let mut rig = Rig::with(|plan| {
+        plan.watch += ", poll_interval: 100ms";
+        plan.env = vec![("LD_PRELOAD", library("closeless").display().to_string())];
+    });
+    rig.drop_file("B1.png", &png(1));
+    rig.start();
+    rig.warned(&[
+        "watching by listing instead",
+        "the kernel did not tell that a file",
+    ]);
+    let told = state(&mut rig);
+    assert_eq!(told["state"], "poll", "{told}");
+    rig.expect("B1", &png(1));
+    rig.drop_file("B2.png", &png(2));
+    rig.expect("B2", &png(2));
+    rig.finish(2);
+}
+
+/// The daemon's own reads are told as well: reacting to them would be a loop.
+#[test]
+fn reading_a_file_is_no_reason_to_look_at_it() {
+    let mut rig = Rig::with(|plan| plan.top.push("status: {listen: \"127.0.0.1:0\"}".into()));
+    rig.start();
+    rig.drop_file("B1.png", &png(1));
+    rig.expect("B1", &png(1));
+    rig.fence();
+    let before = rig.looks();
+    rig.fence();
+    let of_a_fence = rig.looks() - before;
+    assert!(of_a_fence > 0, "what counts looks sees none");
+    let before = rig.looks();
+    for _ in 0..100 {
+        assert_eq!(fs::read(rig.file("B1.png")).unwrap(), png(1));
+        fs::read_dir(rig.path(FOLDER)).unwrap().for_each(drop);
+    }
+    rig.fence();
+    let after = rig.looks() - before;
+    assert!(
+        after <= of_a_fence,
+        "{after} looks, {of_a_fence} of them at the sentinel"
+    );
+    rig.finish(1);
 }
 
 /// Writes by stores to memory that is shared with the file; whether that could be done.
@@ -258,12 +306,10 @@ fn links_to_other_folders_are_not_watched() {
 
 #[test]
 fn a_file_that_may_not_be_read_is_told_and_written_once_it_may_be() {
-    let Some(mut rig) = bound_by_modes() else {
+    // The change of its mode is told.
+    let Some(mut rig) = unlisted_and_bound_by_modes() else {
         return;
     };
-    // No listing: the change of its mode is told.
-    rig.plan.watch = "settle: 150ms".into();
-    rig.write_config();
     rig.start();
     let theirs = rig.outside("theirs", &png(1));
     set_mode(&theirs, 0o000);
@@ -313,14 +359,25 @@ fn unseen(rig: &mut Rig) -> String {
     state(rig)["unseen"].as_str().unwrap_or("").to_owned()
 }
 
+fn wait_all_seen(rig: &mut Rig) {
+    rig.wait_status("all is seen", |status| {
+        status["mappings"][0]["state"]["unseen"].is_null()
+    });
+}
+
+/// A rig whose daemon is not root to the files, and without a listing that would find anything.
+fn unlisted_and_bound_by_modes() -> Option<Rig> {
+    let mut rig = bound_by_modes()?;
+    rig.plan.watch = "settle: 150ms, rescan_every: 1h".into();
+    rig.write_config();
+    Some(rig)
+}
+
 #[test]
 fn a_sub_folder_that_may_not_be_read_hides_nothing_else_and_is_taken_up_later() {
-    let Some(mut rig) = bound_by_modes() else {
+    let Some(mut rig) = unlisted_and_bound_by_modes() else {
         return;
     };
-    // No listing that would find anything.
-    rig.plan.watch = "settle: 150ms, poll_interval: 10m, rescan_every: 1h".into();
-    rig.write_config();
     for folder in ["a-open", "shut/deep", "z-open"] {
         fs::create_dir_all(rig.file(folder)).unwrap();
     }
@@ -340,9 +397,7 @@ fn a_sub_folder_that_may_not_be_read_hides_nothing_else_and_is_taken_up_later() 
     }
     set_mode(&rig.file("shut"), 0o700);
     rig.expect("B2", &png(2));
-    rig.wait_status("all is seen", |status| {
-        status["mappings"][0]["state"]["unseen"].is_null()
-    });
+    wait_all_seen(&mut rig);
     // Watched, and not only listed.
     rig.drop_file("shut/deep/B5.png", &png(5));
     rig.expect("B5", &png(5));
@@ -355,11 +410,9 @@ fn a_sub_folder_that_may_not_be_read_hides_nothing_else_and_is_taken_up_later() 
 
 #[test]
 fn a_sub_folder_that_may_be_listed_and_not_entered_is_told_and_taken_up_later() {
-    let Some(mut rig) = bound_by_modes() else {
+    let Some(mut rig) = unlisted_and_bound_by_modes() else {
         return;
     };
-    rig.plan.watch = "settle: 150ms, rescan_every: 1h".into();
-    rig.write_config();
     fs::create_dir_all(rig.file("shut/in/deep")).unwrap();
     rig.drop_file("shut/in/deep/B1.png", &png(1));
     set_mode(&rig.file("shut"), 0o600);
@@ -368,19 +421,15 @@ fn a_sub_folder_that_may_be_listed_and_not_entered_is_told_and_taken_up_later() 
     assert_eq!(state(&mut rig)["state"], "native");
     set_mode(&rig.file("shut"), 0o700);
     rig.expect("B1", &png(1));
-    rig.wait_status("all is seen", |status| {
-        status["mappings"][0]["state"]["unseen"].is_null()
-    });
+    wait_all_seen(&mut rig);
     rig.finish(1);
 }
 
 #[test]
 fn a_sub_folder_whose_permission_is_taken_is_told_and_what_came_meanwhile_is_found() {
-    let Some(mut rig) = bound_by_modes() else {
+    let Some(mut rig) = unlisted_and_bound_by_modes() else {
         return;
     };
-    rig.plan.watch = "settle: 150ms, rescan_every: 1h".into();
-    rig.write_config();
     fs::create_dir(rig.file("sub")).unwrap();
     rig.drop_file("sub/B1.png", &png(1));
     rig.start();
@@ -398,19 +447,15 @@ fn a_sub_folder_whose_permission_is_taken_is_told_and_what_came_meanwhile_is_fou
     );
     set_mode(&rig.file("sub"), 0o700);
     rig.expect("B2", &png(2));
-    rig.wait_status("all is seen", |status| {
-        status["mappings"][0]["state"]["unseen"].is_null()
-    });
+    wait_all_seen(&mut rig);
     rig.finish(3);
 }
 
 #[test]
 fn a_tree_with_a_folder_that_may_not_be_read_is_moved_in_and_the_rest_of_it_watched() {
-    let Some(mut rig) = bound_by_modes() else {
+    let Some(mut rig) = unlisted_and_bound_by_modes() else {
         return;
     };
-    rig.plan.watch = "settle: 150ms, rescan_every: 1h".into();
-    rig.write_config();
     rig.start();
     for folder in ["a", "m", "z"] {
         fs::create_dir_all(rig.path(format!("moved/{folder}"))).unwrap();
@@ -424,9 +469,7 @@ fn a_tree_with_a_folder_that_may_not_be_read_is_moved_in_and_the_rest_of_it_watc
     }
     // Gone with its folder, it is no gap any more.
     fs::remove_dir(rig.file("moved/m")).unwrap();
-    rig.wait_status("all is seen", |status| {
-        status["mappings"][0]["state"]["unseen"].is_null()
-    });
+    wait_all_seen(&mut rig);
     rig.finish(2);
 }
 

@@ -258,6 +258,40 @@ fn a_writer_that_pauses_longer_than_any_settling_brings_one_whole_picture() {
     rig.finish(1);
 }
 
+/// The close of the first fires while the second still writes, and says nothing of the file.
+#[test]
+fn two_programs_that_write_one_picture_bring_it_once_when_the_second_is_done() {
+    let mut rig = Rig::started();
+    let whole = photo(1);
+    let (first_half, second_half) = whole.split_at(whole.len() / 2);
+    let target = rig.file("B2.jpg");
+    let script = format!("exec cat >> '{}'", text(&target));
+    let mut programs = [0; 2].map(|_| {
+        Command::new("sh")
+            .args(["-c", &script])
+            .stdin(Stdio::piped())
+            .spawn()
+            .unwrap()
+    });
+    let [first, second] = &mut programs;
+    let mut pipe = first.stdin.take().unwrap();
+    pipe.write_all(first_half).unwrap();
+    drop(pipe);
+    assert!(first.wait().unwrap().success());
+    rig.daemon().wait_line(&["held", "B2.jpg"]);
+    // What it writes is told as such; whatever settles by time has settled.
+    let mut pipe = second.stdin.take().unwrap();
+    for part in second_half.chunks(second_half.len() / 3 + 1) {
+        rig.fence();
+        assert_eq!(rig.writes(), 0);
+        pipe.write_all(part).unwrap();
+    }
+    drop(pipe);
+    assert!(second.wait().unwrap().success());
+    rig.expect("B2", &whole);
+    rig.finish(1);
+}
+
 #[rstest]
 #[case::from_its_start(&[0, 1, 2])]
 #[case::from_its_end(&[2, 1, 0])]

@@ -250,6 +250,21 @@ impl Rig {
         rest[..rest.find('/').unwrap()].parse().unwrap()
     }
 
+    /// How many files the daemon has looked at, as its metrics tell; the plan has a status page.
+    #[track_caller]
+    pub fn looks(&self) -> u64 {
+        let told = self.wait_page("/metrics", |answer| {
+            answer.text().contains("pixcell_candidates_total{")
+        });
+        let text = told.text();
+        let counts = text
+            .lines()
+            .filter(|line| line.starts_with("pixcell_candidates_total{"));
+        counts
+            .map(|line| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap())
+            .sum()
+    }
+
     /// Asks for a path of the status page until the answer is so.
     #[track_caller]
     pub fn wait_page(&self, path: &str, is_so: impl Fn(&Answer) -> bool) -> Answer {
