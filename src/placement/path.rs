@@ -16,6 +16,12 @@ pub struct RelPath(Arc<[u8]>);
 impl RelPath {
     /// The path, when it is one that stays below its folder.
     pub fn new(path: &Path) -> Option<Self> {
+        let bytes = path.as_os_str().as_bytes();
+        // As nearly every path comes, and a listing meets many.
+        let plain = |part: &[u8]| !matches!(part, b"" | b"." | b"..");
+        if bytes.split(|byte| *byte == b'/').all(plain) {
+            return Some(Self(bytes.into()));
+        }
         let mut parts = path.components();
         let inside = parts.all(|part| matches!(part, Component::Normal(_)));
         // Rebuilt from its parts: one spelling a path (no doubled or trailing slash).

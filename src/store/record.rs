@@ -8,6 +8,7 @@ use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use rustix::fs::Stat;
 use serde::{Deserialize, Serialize};
 
 use crate::a1::CellRef;
@@ -82,14 +83,30 @@ impl Fingerprint {
 
     /// The fingerprint in a file's attributes.
     pub fn of(meta: &Metadata) -> Self {
-        let nanos =
-            |seconds: i64, nanos: i64| seconds.saturating_mul(1_000_000_000).saturating_add(nanos);
         Self {
             device: meta.dev(),
             inode: meta.ino(),
             size: meta.size(),
             mtime: nanos(meta.mtime(), meta.mtime_nsec()),
             ctime: nanos(meta.ctime(), meta.ctime_nsec()),
+        }
+    }
+
+    /// The same, of what a system call says.
+    pub fn of_stat(stat: &Stat) -> Self {
+        // Below a thousand million, in a type that depends on the machine.
+        #[allow(
+            clippy::unnecessary_fallible_conversions,
+            reason = "on some machines it is"
+        )]
+        let [mtime, ctime] =
+            [stat.st_mtime_nsec, stat.st_ctime_nsec].map(|part| i64::try_from(part).unwrap_or(0));
+        Self {
+            device: stat.st_dev,
+            inode: stat.st_ino,
+            size: stat.st_size.cast_unsigned(),
+            mtime: nanos(stat.st_mtime, mtime),
+            ctime: nanos(stat.st_ctime, ctime),
         }
     }
 
@@ -100,6 +117,10 @@ impl Fingerprint {
         let changed = UNIX_EPOCH + Duration::from_nanos(changed);
         changed.elapsed().unwrap_or_default()
     }
+}
+
+fn nanos(seconds: i64, nanos: i64) -> i64 {
+    seconds.saturating_mul(1_000_000_000).saturating_add(nanos)
 }
 
 /// When a version of a picture arrived, compared with others.

@@ -1,12 +1,14 @@
 //! Listing a folder: every regular file below it with its fingerprint, in batches. Opens no file and
-//! follows no link; one stat a file. Blocks: runs on a thread of its own.
+//! follows no link; one stat a file, relative to its folder. Blocks: runs on a thread of its own.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
+use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use walkdir::WalkDir;
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, RawDir, Stat, lstat, openat, statat};
+use rustix::io::Errno;
 
 use super::candidate::{Found, Met};
 use crate::placement::{RelPath, Route};
@@ -66,100 +68,297 @@ fn survey_within(
     limits: Limits,
     route: &Route,
     below: Option<&RelPath>,
-    mut entering: impl FnMut(&Path),
-    mut hand_over: impl FnMut(Vec<Found>) -> bool,
-    mut left_out: impl FnMut(&RelPath, &str),
+    entering: impl FnMut(&Path),
+    hand_over: impl FnMut(Vec<Found>) -> bool,
+    left_out: impl FnMut(&RelPath, &str),
 ) -> Option<Listing> {
     let folder = &route.mapping.folder;
     let top = below.map_or_else(|| folder.clone(), |below| folder.join(below.as_path()));
-    let above = below.map_or(0, |below| below.as_path().components().count());
-    // One level more than is entered, so that what is not entered is told.
-    let depth = match (route.mapping.recursive, below) {
-        (true, _) => (limits.depth + 1).saturating_sub(above),
-        (false, None) => 1,
-        // The path itself, when it is a file; if it is a folder, its files are not for this mapping.
-        (false, Some(_)) => 0,
+    let mut walk = Walk {
+        limits,
+        route,
+        top: top.clone(),
+        count: 0,
+        batch: Vec::with_capacity(BATCH),
+        listing: Listing::default(),
+        entering,
+        hand_over,
+        left_out,
     };
-    let folder_bytes = folder.as_os_str().as_bytes();
-    let relative = |path: &Path| {
-        // As paths are put together here; comparing them part by part takes as long as a stat.
-        let below = path.as_os_str().as_bytes().strip_prefix(folder_bytes);
-        match below.and_then(|below| below.strip_prefix(b"/")) {
-            Some(below) => RelPath::new(Path::new(OsStr::from_bytes(below))),
-            None => path.strip_prefix(folder).ok().and_then(RelPath::new),
+    let ended = match below {
+        None => walk.list(Place::of_folder(folder)),
+        Some(below) => walk.list_path(folder, below),
+    };
+    let whole = match ended {
+        Ok(()) | Err(End::Full) => (walk.hand_over)(walk.batch),
+        Err(End::Unheard) => false,
+    };
+    whole.then_some(walk.listing)
+}
+
+/// Why a listing goes no further.
+enum End {
+    /// Nobody listens.
+    Unheard,
+    /// It has met as much as it may.
+    Full,
+}
+
+/// A path that grows and shrinks with the walk. Names are put together as bytes, since comparing paths part by
+/// part takes as long as a stat.
+struct Place {
+    path: Vec<u8>,
+    /// Where the path below the mapped folder begins.
+    below: usize,
+}
+
+impl Place {
+    fn of_folder(folder: &Path) -> Self {
+        let mut path = folder.as_os_str().as_bytes().to_vec();
+        while path.len() > 1 && path.ends_with(b"/") {
+            path.pop();
         }
-    };
-    let entries = WalkDir::new(&top)
-        .follow_links(false)
-        .follow_root_links(below.is_none())
-        .max_depth(depth)
-        .into_iter()
-        .filter_entry(|entry| {
-            let Some(path) = relative(entry.path()).filter(|_| entry.file_type().is_dir()) else {
-                return true;
-            };
-            let ignored = route.rules.folder_ignored_by(&path);
-            ignored
-                .inspect(|pattern| left_out(&path, pattern))
-                .is_none()
-        });
-    let mut batch = Vec::with_capacity(BATCH);
-    let mut met = Met::default();
-    let mut gaps = Gaps::default();
-    if below.is_none() {
-        entering(folder);
+        let below = path.len() + usize::from(!path.ends_with(b"/"));
+        Self { path, below }
     }
-    for (count, entry) in entries.enumerate() {
-        if count > 0 && count % BATCH == 0 && !hand_over(std::mem::take(&mut batch)) {
-            return None;
+
+    fn enter(&mut self, name: &[u8]) {
+        if !self.path.ends_with(b"/") {
+            self.path.push(b'/');
         }
-        if count == limits.entries {
-            gaps.add(&top, format!("more than {count} files and folders"), false);
-            break;
-        }
-        let entry = match entry {
-            Ok(entry) => entry,
+        self.path.extend_from_slice(name);
+    }
+
+    fn path(&self) -> &Path {
+        Path::new(OsStr::from_bytes(&self.path))
+    }
+
+    /// The path below the mapped folder; `None` for the folder itself.
+    fn relative(&self) -> Option<RelPath> {
+        RelPath::new(Path::new(OsStr::from_bytes(self.path.get(self.below..)?)))
+    }
+}
+
+/// Sub-folders that were met in one folder and are still to be read: their names, each with a zero behind it.
+struct Level {
+    names: Vec<u8>,
+    /// How many bytes of them are done with.
+    done: usize,
+    /// The length of the path of the folder.
+    path: usize,
+}
+
+impl Level {
+    fn next(&mut self) -> Option<&[u8]> {
+        let names = self.names.get(self.done..)?;
+        let end = names.iter().position(|byte| *byte == 0)?;
+        self.done += end + 1;
+        names.get(..end)
+    }
+}
+
+/// Bytes of entries that the kernel gives at a time.
+const ENTRIES: usize = 32 * 1024;
+
+/// One listing. Holds one folder open at a time.
+struct Walk<'a, E, H, L> {
+    limits: Limits,
+    route: &'a Route,
+    top: PathBuf,
+    /// Entries met so far, the top one of all included.
+    count: usize,
+    batch: Vec<Found>,
+    listing: Listing,
+    entering: E,
+    hand_over: H,
+    left_out: L,
+}
+
+impl<E, H, L> Walk<'_, E, H, L>
+where
+    E: FnMut(&Path),
+    H: FnMut(Vec<Found>) -> bool,
+    L: FnMut(&RelPath, &str),
+{
+    /// Lists a path that may be a folder or a file.
+    fn list_path(&mut self, folder: &Path, below: &RelPath) -> Result<(), End> {
+        let mut place = Place::of_folder(folder);
+        place.enter(below.as_bytes());
+        let stat = match lstat(place.path()) {
+            Ok(stat) => stat,
             Err(error) => {
-                gaps.add_error(&top, &error);
+                self.add_error(place.path(), error);
+                return Ok(());
+            }
+        };
+        match FileType::from_raw_mode(stat.st_mode) {
+            FileType::RegularFile => {
+                self.meet()?;
+                self.take(below.clone(), &stat);
+                Ok(())
+            }
+            // Files of a sub-folder are not for a mapping without them.
+            FileType::Directory if self.route.mapping.recursive => {
+                if !self.leaves_out(below) {
+                    self.list(place)?;
+                }
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Lists a folder and what lies below it.
+    fn list(&mut self, mut place: Place) -> Result<(), End> {
+        self.meet()?;
+        let mut names = Vec::new();
+        // The mapped folder may be a link: whoever configured it chose where it points to.
+        let follow = place.relative().is_none();
+        self.read(&mut place, follow, &mut names)?;
+        let mut levels = vec![Level {
+            names,
+            done: 0,
+            path: place.path.len(),
+        }];
+        while let Some(level) = levels.last_mut() {
+            place.path.truncate(level.path);
+            let Some(name) = level.next() else {
+                levels.pop();
                 continue;
-            }
-        };
-        if entry.file_type().is_dir() && route.mapping.recursive {
-            if above + entry.depth() > limits.depth {
-                let why = format!("more than {} levels deep", limits.depth);
-                gaps.add(entry.path(), why, false);
-            } else if above + entry.depth() > 0 {
-                // The walk has opened it by now and not yet read it.
-                entering(entry.path());
-            }
-        }
-        if !entry.file_type().is_file() {
-            continue;
-        }
-        let Some(path) = relative(entry.path()) else {
-            continue;
-        };
-        match entry.metadata() {
-            Ok(meta) => {
-                met.add(&path);
-                batch.push(Found {
-                    path,
-                    fingerprint: Fingerprint::of(&meta),
+            };
+            place.enter(name);
+            let mut names = Vec::new();
+            self.read(&mut place, false, &mut names)?;
+            if !names.is_empty() {
+                levels.push(Level {
+                    names,
+                    done: 0,
+                    path: place.path.len(),
                 });
             }
-            // One gap a folder: it may be listed and not be entered.
-            Err(error) => match (error.io_error(), entry.path().parent()) {
-                (Some(io), Some(parent)) if io.kind() == std::io::ErrorKind::PermissionDenied => {
-                    gaps.add(parent, io.to_string(), true);
+        }
+        Ok(())
+    }
+
+    /// Reads one folder: takes its files, and tells the names of its sub-folders.
+    fn read(&mut self, place: &mut Place, follow: bool, names: &mut Vec<u8>) -> Result<(), End> {
+        let relative = place.relative();
+        let depth = relative.map_or(0, |below| below.as_path().components().count());
+        if depth > self.limits.depth {
+            let why = format!("more than {} levels deep", self.limits.depth);
+            self.listing.gaps.add(place.path(), why, false);
+            return Ok(());
+        }
+        let mut how = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        how.set(OFlags::NOFOLLOW, !follow);
+        let opened = openat(CWD, place.path(), how, Mode::empty());
+        // What comes there from now on is told by a watch that this sets; what is there already is met.
+        (self.entering)(place.path());
+        let folder = match opened {
+            Ok(folder) => folder,
+            Err(error) => {
+                self.add_error(place.path(), error);
+                return Ok(());
+            }
+        };
+        let mut buffer = Vec::with_capacity(ENTRIES);
+        let mut entries = RawDir::new(&folder, buffer.spare_capacity_mut());
+        while let Some(entry) = entries.next() {
+            let entry = match entry {
+                Ok(entry) => entry,
+                Err(error) => {
+                    self.add_error(place.path(), error);
+                    return Ok(());
                 }
-                _ => gaps.add_error(&top, &error),
-            },
+            };
+            let name = entry.file_name();
+            if matches!(name.to_bytes(), b"." | b"..") {
+                continue;
+            }
+            let (mut kind, mut stat) = (entry.file_type(), None);
+            if matches!(kind, FileType::RegularFile | FileType::Unknown) {
+                match statat(&folder, name, AtFlags::SYMLINK_NOFOLLOW) {
+                    Ok(met) => kind = FileType::from_raw_mode(stat.insert(met).st_mode),
+                    // One gap a folder: it may be listed and not be entered.
+                    Err(Errno::ACCESS) => {
+                        let why = io::Error::from(Errno::ACCESS).to_string();
+                        self.listing.gaps.add(place.path(), why, true);
+                    }
+                    Err(error) => {
+                        let length = place.path.len();
+                        place.enter(name.to_bytes());
+                        self.add_error(place.path(), error);
+                        place.path.truncate(length);
+                    }
+                }
+            }
+            let length = place.path.len();
+            place.enter(name.to_bytes());
+            let path = place.relative();
+            place.path.truncate(length);
+            match (kind, path, stat) {
+                (FileType::Directory, Some(path), _) => {
+                    if self.leaves_out(&path) {
+                        continue;
+                    }
+                    self.meet()?;
+                    if self.route.mapping.recursive {
+                        names.extend_from_slice(name.to_bytes_with_nul());
+                    }
+                }
+                (FileType::RegularFile, Some(path), Some(stat)) => {
+                    self.meet()?;
+                    self.take(path, &stat);
+                }
+                _ => self.meet()?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Counts an entry before it is looked at, and hands over what there is by then.
+    fn meet(&mut self) -> Result<(), End> {
+        if self.count > 0 && self.count.is_multiple_of(BATCH) {
+            let batch = std::mem::replace(&mut self.batch, Vec::with_capacity(BATCH));
+            if !(self.hand_over)(batch) {
+                return Err(End::Unheard);
+            }
+        }
+        if self.count == self.limits.entries {
+            let why = format!("more than {} files and folders", self.count);
+            self.listing.gaps.add(&self.top, why, false);
+            return Err(End::Full);
+        }
+        self.count += 1;
+        Ok(())
+    }
+
+    fn take(&mut self, path: RelPath, stat: &Stat) {
+        self.listing.met.add(&path);
+        self.batch.push(Found {
+            path,
+            fingerprint: Fingerprint::of_stat(stat),
+        });
+    }
+
+    /// Whether a folder is not entered as all of it is ignored, which is told.
+    fn leaves_out(&mut self, path: &RelPath) -> bool {
+        let ignored = self.route.rules.folder_ignored_by(path);
+        ignored
+            .inspect(|pattern| (self.left_out)(path, pattern))
+            .is_some()
+    }
+
+    fn add_error(&mut self, path: &Path, error: Errno) {
+        match error {
+            // Gone since it was met, or no folder any more, is no gap.
+            Errno::NOENT | Errno::NOTDIR | Errno::LOOP => {}
+            error => {
+                let why = io::Error::from(error).to_string();
+                self.listing.gaps.add(path, why, true);
+            }
         }
     }
-    if !hand_over(batch) {
-        return None;
-    }
-    Some(Listing { met, gaps })
 }
 
 /// Parts that are kept by name, of those that could not be seen; the rest are counted.
@@ -189,16 +388,6 @@ impl Gaps {
             self.known.insert(path.to_owned(), Gap { why, passing });
         } else {
             self.more += 1;
-        }
-    }
-
-    fn add_error(&mut self, top: &Path, error: &walkdir::Error) {
-        let path = error.path().unwrap_or(top);
-        match error.io_error() {
-            // Gone since it was listed is no gap.
-            Some(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-            Some(io) => self.add(path, io.to_string(), true),
-            None => self.add(path, error.to_string(), false),
         }
     }
 

@@ -163,12 +163,18 @@ fn a_hundred_events_for_one_file_cost_one_look() {
     // Larger than what is read beside small files: it is put aside unread, and that is no look.
     let whole = [large_jpeg(1), vec![7; 3 << 20]].concat();
     let mut file = fs::File::create(rig.file("B2.jpg")).unwrap();
-    for part in whole.chunks(whole.len() / 100) {
+    for (number, part) in whole.chunks(whole.len() / 100).enumerate() {
         file.write_all(part).unwrap();
+        if number == 50 {
+            // What was written so far has been heard of by then.
+            rig.drop_file("B3.png", &png(3));
+            rig.expect("B3", &png(3));
+        }
     }
     drop(file);
     rig.expect("B2", &whole);
-    let looks = "pixcell_candidates_total{mapping=\"lobby\"} 1\n";
+    // One at each of the two.
+    let looks = "pixcell_candidates_total{mapping=\"lobby\"} 2\n";
     rig.wait_page("/metrics", |answer| answer.text().contains(looks));
 }
 
