@@ -92,14 +92,19 @@ impl Readers {
         self.looks.len()
     }
 
-    /// Whether a look at this file, which may be large, may begin now. At most `each` looks are for one
-    /// mapping, and one more for all together; of these one less and as many are large, so that a small file
-    /// never waits for a large one to be read.
-    pub fn has_room(&self, key: &FileKey, large: bool, each: usize) -> bool {
+    /// Whether this file is being looked at.
+    pub fn has(&self, key: &FileKey) -> bool {
+        self.looks.contains_key(key)
+    }
+
+    /// Whether a look at a file of this mapping, which may be large, may begin now. At most `each` looks are for
+    /// one mapping, and one more for all together; of these one less and as many are large, so that a small
+    /// file never waits for a large one to be read.
+    pub fn has_room(&self, mapping: &MappingName, large: bool, each: usize) -> bool {
         let (mut ours, mut ours_large, mut all, mut all_large, mut hung) = (0, 0, 0, 0, 0);
         for (busy, look) in &self.looks {
-            let is_ours = busy.mapping == key.mapping;
-            if busy == key || (is_ours && look.hangs) {
+            let is_ours = busy.mapping == *mapping;
+            if is_ours && look.hangs {
                 return false;
             }
             if look.hangs && hung < HUNG_MOST {
@@ -220,7 +225,7 @@ mod tests {
             let names = (0..100).map(|number| key(mapping, &number.to_string()));
             let mut begun = 0;
             for key in names {
-                if self.readers.has_room(&key, false, EACH) {
+                if !self.readers.has(&key) && self.readers.has_room(&key.mapping, false, EACH) {
                     let beat = self
                         .readers
                         .begin(key.clone(), true, false, self.start + at);

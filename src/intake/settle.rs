@@ -2,9 +2,10 @@
 //! further change starts anew, up to a limit. A hundred events for one path cost one look.
 //!
 //! Pure: the time is handed in. Holds paths, never contents; its size is bounded by its caller, who
-//! stops observing new findings while it is full.
+//! stops observing new findings while it is full. Nothing that is done for each look goes through all that
+//! wait.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -54,9 +55,18 @@ impl Due {
 #[derive(Debug, Default)]
 pub struct Settle {
     waiting: HashMap<FileKey, Entry>,
-    order: BTreeSet<(Instant, FileKey)>,
+    /// The same in the order in which they are due. Whether there is a reader is one question for a line.
+    lines: BTreeMap<(MappingName, Size), BTreeSet<(Instant, FileKey)>>,
+    /// Of those that wait, how many a listing waits for.
+    counted: HashMap<MappingName, usize>,
     /// Of those being looked at; a change meanwhile waits until that is done.
     readers: Readers,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Size {
+    Small,
+    Large,
 }
 
 #[derive(Debug)]
@@ -65,6 +75,17 @@ struct Entry {
     at: Instant,
     /// Not put off beyond this.
     latest: Instant,
+}
+
+impl Entry {
+    fn line(&self) -> (MappingName, Size) {
+        let size = if self.due.large {
+            Size::Large
+        } else {
+            Size::Small
+        };
+        (self.due.route.mapping.name.clone(), size)
+    }
 }
 
 impl Settle {
@@ -122,21 +143,48 @@ impl Settle {
 
     /// What came while the path was looked at knows better when it arrived, and leads to a look anyway.
     fn insert_unless_newer(&mut self, due: Due, wait: Duration, now: Instant) {
-        match self.waiting.get_mut(&due.key()) {
-            Some(newer) => {
+        let key = due.key();
+        match self.remove(&key) {
+            Some(mut newer) => {
                 newer.due.counted |= due.counted;
                 newer.due.large |= due.large;
+                self.put(key, newer);
             }
             None => self.insert(due, wait, now),
         }
     }
 
+    fn put(&mut self, key: FileKey, entry: Entry) {
+        if entry.due.counted {
+            *self.counted.entry(key.mapping.clone()).or_default() += 1;
+        }
+        let line = self.lines.entry(entry.line()).or_default();
+        line.insert((entry.at, key.clone()));
+        self.waiting.insert(key, entry);
+    }
+
+    fn remove(&mut self, key: &FileKey) -> Option<Entry> {
+        let entry = self.waiting.remove(key)?;
+        if entry.due.counted
+            && let Some(counted) = self.counted.get_mut(&key.mapping)
+        {
+            *counted -= 1;
+        }
+        let line = entry.line();
+        if let Some(paths) = self.lines.get_mut(&line) {
+            paths.remove(&(entry.at, key.clone()));
+            if paths.is_empty() {
+                self.lines.remove(&line);
+            }
+        }
+        Some(entry)
+    }
+
     fn insert(&mut self, due: Due, wait: Duration, now: Instant) {
         let key = due.key();
         let longest = due.route.mapping.watch.settle * LONGEST_FACTOR;
-        let (mut due, at, latest) = match self.waiting.remove(&key) {
+        let (mut due, at, latest) = match self.remove(&key) {
             Some(old) => {
-                self.order.remove(&(old.at, key.clone()));
                 // A listing that sees what is waited for to stay as it is brings no news.
                 let no_news = due
                     .found
@@ -150,26 +198,23 @@ impl Settle {
             due.rest = Rest::Restless;
         }
         let at = at.min(latest);
-        self.order.insert((at, key.clone()));
-        self.waiting.insert(key, Entry { due, at, latest });
+        self.put(key, Entry { due, at, latest });
     }
 
     /// The next path whose time has come and for which there is a reader; it counts as being looked at until
     /// [`Self::done`]. At most `each` paths of one mapping are looked at together. Whoever looks beats.
     pub fn pop(&mut self, now: Instant, each: usize) -> Option<(Due, Beat)> {
-        let ready = self
-            .order
-            .iter()
-            .take_while(|(at, _)| *at <= now)
-            .find(|(_, key)| self.is_free(key, each))?
-            .clone();
-        self.order.remove(&ready);
-        let entry = self.waiting.remove(&ready.1)?;
+        let (at, key) = self.first(each)?;
+        if *at > now {
+            return None;
+        }
+        let key = key.clone();
+        let entry = self.remove(&key)?;
         let longest = entry.due.route.mapping.watch.settle * LONGEST_FACTOR;
         let noticed = entry.latest.checked_sub(longest).unwrap_or(now);
         histogram!("pixcell_stage_seconds", "stage" => "settle").record(now - noticed);
         let Due { counted, large, .. } = entry.due;
-        let beat = self.readers.begin(ready.1, counted, large, now);
+        let beat = self.readers.begin(key, counted, large, now);
         Some((entry.due, beat))
     }
 
@@ -184,9 +229,10 @@ impl Settle {
         let changes = self.readers.judge(now);
         for change in &changes {
             if let Change::Stuck(stuck) = change {
-                let ours = |key: &FileKey| key.mapping == stuck.mapping;
-                self.waiting.retain(|key, _| !ours(key));
-                self.order.retain(|(_, key)| !ours(key));
+                let ours = |mapping: &MappingName| *mapping == stuck.mapping;
+                self.waiting.retain(|key, _| !ours(&key.mapping));
+                self.lines.retain(|(mapping, _), _| !ours(mapping));
+                self.counted.retain(|mapping, _| !ours(mapping));
             }
         }
         changes
@@ -200,27 +246,25 @@ impl Settle {
     /// When the next path is due, or [`Self::judge`] is to be asked. A path that has to wait for a reader is
     /// due when one is done.
     pub fn next_wake(&self, each: usize) -> Option<Instant> {
-        let due = self
-            .order
-            .iter()
-            .find(|(_, key)| self.is_free(key, each))
-            .map(|(at, _)| *at);
+        let due = self.first(each).map(|(at, _)| *at);
         due.into_iter().chain(self.readers.next_beat()).min()
     }
 
-    fn is_free(&self, key: &FileKey, each: usize) -> bool {
-        let large = self.waiting.get(key).is_some_and(|entry| entry.due.large);
-        self.readers.has_room(key, large, each)
+    /// What is due first of all for which there is a reader.
+    fn first(&self, each: usize) -> Option<&(Instant, FileKey)> {
+        let has_room = |mapping, size| self.readers.has_room(mapping, size == Size::Large, each);
+        let lines = self.lines.iter();
+        let open = lines.filter(|((mapping, size), _)| has_room(mapping, *size));
+        // No more are passed over than are being looked at.
+        let first =
+            open.filter_map(|(_, paths)| paths.iter().find(|(_, key)| !self.readers.has(key)));
+        first.min()
     }
 
     /// Whether a path of this mapping that a listing found still waits or is being looked at.
     pub fn awaits(&self, mapping: &MappingName) -> bool {
-        let ours = |key: &FileKey| key.mapping == *mapping;
-        self.readers.awaits(mapping)
-            || self
-                .waiting
-                .iter()
-                .any(|(key, entry)| entry.due.counted && ours(key))
+        let counted = self.counted.get(mapping);
+        self.readers.awaits(mapping) || counted.is_some_and(|counted| *counted > 0)
     }
 }
 

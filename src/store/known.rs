@@ -8,7 +8,7 @@
 use std::collections::hash_map::DefaultHasher;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs;
-use std::hash::{Hash, Hasher};
+use std::hash::{BuildHasherDefault, Hash, Hasher};
 use std::io;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -35,6 +35,29 @@ impl PathHash {
     /// Of this path.
     pub fn of(path: &RelPath) -> Self {
         Self(hash_of(path.as_bytes()))
+    }
+}
+
+/// By paths' hashes, which need no further hashing.
+pub type ByPath<T> = HashMap<PathHash, T, BuildHasherDefault<AsItIs>>;
+
+/// Hands a number on as its hash.
+#[derive(Debug, Default)]
+pub struct AsItIs(u64);
+
+impl Hasher for AsItIs {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.write_u64(self.0.rotate_left(8) ^ u64::from(*byte));
+        }
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        self.0 = number;
     }
 }
 
@@ -76,7 +99,7 @@ pub(super) struct Copies(BTreeMap<MappingName, Copy>);
 
 #[derive(Debug, Default)]
 struct Copy {
-    files: HashMap<PathHash, Digest>,
+    files: ByPath<Digest>,
     /// While it is being read: what changed meanwhile, of which the reader may have seen an older record.
     changed: Option<HashSet<PathHash>>,
 }

@@ -1,11 +1,10 @@
 //! All that leaves this room: candidates, batches of listed files, and the end of a listing.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::placement::{RelPath, Route};
-use crate::store::{Fingerprint, PathHash};
+use crate::store::{ByPath, Fingerprint, PathHash};
 
 /// Counts what happens in one run of the daemon, so that any two arrivals have an order.
 #[derive(Debug, Default)]
@@ -55,16 +54,16 @@ pub struct Found {
 
 /// The paths that a listing met, as hashes: 8 bytes a file, and some for room.
 #[derive(Debug, Default)]
-pub struct Met(HashSet<PathHash>);
+pub struct Met(ByPath<()>);
 
 impl Met {
     pub(super) fn add(&mut self, path: &RelPath) {
-        self.0.insert(PathHash::of(path));
+        self.0.insert(PathHash::of(path), ());
     }
 
     /// Whether the listing met this path.
     pub fn contains(&self, path: PathHash) -> bool {
-        self.0.contains(&path)
+        self.0.contains_key(&path)
     }
 
     /// How many it met.
