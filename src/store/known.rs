@@ -39,7 +39,10 @@ impl PathHash {
 }
 
 /// By paths' hashes, which need no further hashing.
-pub type ByPath<T> = HashMap<PathHash, T, BuildHasherDefault<AsItIs>>;
+type ByPath<T> = HashMap<PathHash, T, BuildHasherDefault<AsItIs>>;
+
+/// Paths' hashes.
+pub type PathHashes = HashSet<PathHash, BuildHasherDefault<AsItIs>>;
 
 /// Hands a number on as its hash.
 #[derive(Debug, Default)]
@@ -101,7 +104,7 @@ pub(super) struct Copies(BTreeMap<MappingName, Copy>);
 struct Copy {
     files: ByPath<Digest>,
     /// While it is being read: what changed meanwhile, of which the reader may have seen an older record.
-    changed: Option<HashSet<PathHash>>,
+    changed: Option<PathHashes>,
 }
 
 /// What the file holds.
@@ -144,7 +147,7 @@ impl Known {
             return Ok(());
         }
         let begun = Copy {
-            changed: Some(HashSet::new()),
+            changed: Some(PathHashes::default()),
             ..Copy::default()
         };
         // What a failed reading left behind goes.

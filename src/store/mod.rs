@@ -25,7 +25,7 @@ pub use calls::{CallsFile, Count, Month};
 pub use db::{Placed, Reconfigured, RowColumn, Store, Totals, Unsettled, Waiting};
 pub use error::StoreError;
 pub use home::prepare;
-pub use known::{ByPath, PathHash};
+pub use known::{PathHash, PathHashes};
 pub use lock::{Held, Lock, LockError};
 pub use record::{
     Arrival, Done, Event, FileKey, FileRecord, Fingerprint, Intent, Job, JobState, Ledger, Parked,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::placement::{RelPath, Route};
-use crate::store::{ByPath, Fingerprint, PathHash};
+use crate::store::{Fingerprint, PathHash, PathHashes};
 
 /// Counts what happens in one run of the daemon, so that any two arrivals have an order.
 #[derive(Debug, Default)]
@@ -54,16 +54,16 @@ pub struct Found {
 
 /// The paths that a listing met, as hashes: 8 bytes a file, and some for room.
 #[derive(Debug, Default)]
-pub struct Met(ByPath<()>);
+pub struct Met(PathHashes);
 
 impl Met {
     pub(super) fn add(&mut self, path: &RelPath) {
-        self.0.insert(PathHash::of(path), ());
+        self.0.insert(PathHash::of(path));
     }
 
     /// Whether the listing met this path.
     pub fn contains(&self, path: PathHash) -> bool {
-        self.0.contains_key(&path)
+        self.0.contains(&path)
     }
 
     /// How many it met.
