@@ -7,6 +7,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::SystemTime;
 
+use rustix::fs::{Access, AtFlags, CWD, accessat};
 use serde::{Deserialize, Serialize};
 
 /// Where a folder stands, for people and for readiness.
@@ -59,8 +60,9 @@ pub(super) fn identify(folder: &Path) -> io::Result<Identity> {
             "it is not a folder",
         ));
     }
-    // Permission to list it is asked here, where it is told, rather than seen as an empty folder.
-    fs::read_dir(folder)?;
+    // Permission to list it is asked here, where it is told, rather than seen as an empty folder. Asked for
+    // and not tried: opening it would be an event of its own for whoever watches it.
+    accessat(CWD, folder, Access::READ_OK, AtFlags::EACCESS)?;
     Ok(Identity {
         device: meta.dev(),
         inode: meta.ino(),
