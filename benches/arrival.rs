@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 use notify::event::{AccessKind, AccessMode, EventKind};
 use notify::{RecursiveMode, Watcher};
 use pixcell::config::{Environment, Source};
-use pixcell::intake::{self, Digested, Intake};
+use pixcell::intake::{self, Digested, Intake, Unread};
 use pixcell::placement::load;
 use pixcell::store;
 use pixcell::watch::{self, FolderState, Ticks, Watched};
@@ -74,6 +74,7 @@ fn main() {
             findings: candidates,
             listings: listed,
             digested,
+            unread: told::channel(Unread::new()).0,
             rescan: std::collections::BTreeMap::new(),
             hearing: hearings.into(),
         },

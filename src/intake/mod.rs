@@ -10,6 +10,6 @@ mod settle;
 
 pub use copies::Copies;
 pub use decide::{Decision, Offer, decide};
-pub use pipeline::{Digested, Intake, run};
+pub use pipeline::{Digested, Intake, Unread, run};
 pub use read::{Looked, Rest, look, open_beneath};
 pub use settle::Settle;

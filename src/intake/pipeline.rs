@@ -43,6 +43,9 @@ const SIFTING_MOST: u32 = 4;
 /// How many listings of each mapping have been taken in, with everything they found.
 pub type Digested = BTreeMap<MappingName, u64>;
 
+/// Mappings whose files cannot be read, though their folders may well be listed, and what hangs.
+pub type Unread = BTreeMap<MappingName, String>;
+
 /// What the task needs.
 #[derive(Debug)]
 pub struct Intake {
@@ -60,6 +63,8 @@ pub struct Intake {
     pub listings: mpsc::Receiver<Finding>,
     /// Told after each listing, and when nobody should wait for one that hangs.
     pub digested: watch::Sender<Digested>,
+    /// Told of folders whose files cannot be read.
+    pub unread: watch::Sender<Unread>,
     /// Woken to have a folder listed that hung.
     pub rescan: BTreeMap<MappingName, Arc<Notify>>,
     /// To know what the kernel has told of a folder.
@@ -85,6 +90,7 @@ async fn attend(intake: Intake, stop: CancellationToken) -> Result<(), StoreErro
         mut findings,
         mut listings,
         digested,
+        unread,
         rescan,
         hearing,
     } = intake;
@@ -97,6 +103,7 @@ async fn attend(intake: Intake, stop: CancellationToken) -> Result<(), StoreErro
         },
         ticks,
         digested,
+        unread,
         rescan,
         settle: Settle::default(),
         work: JoinSet::new(),
@@ -173,6 +180,7 @@ struct Task {
     context: Context,
     ticks: Arc<Ticks>,
     digested: watch::Sender<Digested>,
+    unread: watch::Sender<Unread>,
     rescan: BTreeMap<MappingName, Arc<Notify>>,
     settle: Settle,
     work: JoinSet<Result<Work, StoreError>>,
@@ -251,10 +259,16 @@ impl Task {
                 let folder = folder.map(|route| route.mapping.folder.display().to_string());
                 warn!(%mapping, "{} does not answer: reading {path} hangs; waiting for it",
                     folder.unwrap_or_default());
+                self.unread.send_modify(|unread| {
+                    unread.insert(mapping.clone(), format!("reading {path} hangs"));
+                });
                 self.missed.insert(mapping);
             }
             Change::Moves(mapping) => {
                 info!(%mapping, "files can be read again");
+                self.unread.send_modify(|unread| {
+                    unread.remove(&mapping);
+                });
                 if self.missed.remove(&mapping)
                     && let Some(rescan) = self.rescan.get(&mapping)
                 {

@@ -27,7 +27,7 @@ use super::supervisor::{Fault, Supervisor};
 use super::web;
 use crate::config::{Config, ImageEncoding, Mapping, MappingName, SpreadsheetRef, Status};
 use crate::feishu::Meter;
-use crate::intake::{self, Copies, Digested, Intake};
+use crate::intake::{self, Copies, Digested, Intake, Unread};
 use crate::placement::{Route, Routes};
 use crate::store::{FileKey, Store, StoreError, Timestamp};
 use crate::upload::{
@@ -84,6 +84,7 @@ struct Live {
     since: Timestamp,
     ready: watch::Sender<bool>,
     folders: BTreeMap<MappingName, watch::Receiver<FolderState>>,
+    unread: watch::Receiver<Unread>,
     lanes: BTreeMap<SpreadsheetRef, (watch::Receiver<LaneState>, Arc<SharedGate>)>,
     gate: Arc<SharedGate>,
     budget: Arc<Budget>,
@@ -101,6 +102,7 @@ impl Run {
         let (listings, listed) = mpsc::channel(LISTINGS);
         let (stale, stale_files) = mpsc::channel(FINDINGS);
         let (digests, digested) = watch::channel(Digested::new());
+        let (unread_by, unread) = watch::channel(Unread::new());
         let Lasting {
             store,
             since,
@@ -175,6 +177,7 @@ impl Run {
             findings: candidates,
             listings: listed,
             digested: digests,
+            unread: unread_by,
             rescan: wakes.clone(),
             hearing: hearing.clone(),
         };
@@ -220,6 +223,7 @@ impl Run {
             since: *since,
             ready: watch::Sender::new(false),
             folders,
+            unread,
             lanes,
             gate: Arc::clone(gate),
             budget: Arc::clone(budget),
@@ -544,11 +548,7 @@ impl Run {
             stuck.push((spreadsheet.to_string(), why));
         }
         for route in self.routes.iter() {
-            let state = self
-                .live
-                .folders
-                .get(&route.mapping.name)
-                .map(|state| state.borrow().clone());
+            let state = self.live.folder(&route.mapping.name);
             if let Some(FolderState::Missing { why } | FolderState::Stuck { why }) = state {
                 stuck.push((route.mapping.folder.display().to_string(), why));
             }
@@ -621,13 +621,24 @@ impl Live {
             .collect()
     }
 
+    /// Where a mapping's folder stands. One whose files cannot be read is stuck, though it can be listed.
+    fn folder(&self, mapping: &MappingName) -> Option<FolderState> {
+        let state = self.folders.get(mapping)?.borrow().clone();
+        let unread = self.unread.borrow();
+        Some(match (state, unread.get(mapping)) {
+            (FolderState::Native { .. } | FolderState::Poll { .. }, Some(why)) => {
+                FolderState::Stuck { why: why.clone() }
+            }
+            (state, _) => state,
+        })
+    }
+
     /// Mappings whose folders hang.
     fn stuck(&self) -> BTreeSet<MappingName> {
-        let hangs = |state: &watch::Receiver<FolderState>| {
-            matches!(*state.borrow(), FolderState::Stuck { .. })
+        let hangs = |mapping: &&MappingName| {
+            matches!(self.folder(mapping), Some(FolderState::Stuck { .. }))
         };
-        let folders = self.folders.iter().filter(|(_, state)| hangs(state));
-        folders.map(|(name, _)| name.clone()).collect()
+        self.folders.keys().filter(hangs).cloned().collect()
     }
 
     fn fill(&self, snapshot: &mut Snapshot) {
@@ -638,11 +649,9 @@ impl Live {
             ready: *self.ready.borrow(),
         });
         for mapping in &mut snapshot.mappings {
-            let folder = self
-                .folders
-                .iter()
-                .find(|(name, _)| name.as_str() == mapping.name);
-            mapping.state = folder.map(|(_, state)| state.borrow().clone());
+            let mut names = self.folders.keys();
+            let name = names.find(|name| name.as_str() == mapping.name);
+            mapping.state = name.and_then(|name| self.folder(name));
         }
         snapshot.lanes = self
             .lanes

@@ -387,6 +387,17 @@ fn folders_whose_files_cannot_be_read_stop_no_other() {
     for name in ["many", "few", "beside"] {
         rig.warned(&[&format!("mapping={name}"), "does not answer: reading"]);
     }
+    let status = rig.status();
+    assert_eq!(folder(&status)["state"], "native");
+    for mapping in 1..=3 {
+        let state = &status["mappings"][mapping]["state"];
+        assert_eq!(state["state"], "stuck", "{state}");
+        let why = state["why"].as_str().unwrap();
+        assert!(
+            why.starts_with("reading ") && why.ends_with(" hangs"),
+            "{why}"
+        );
+    }
     let before = threads(&rig);
     for row in 1..=20 {
         rig.drop_file(format!("B{row}.png"), &png(row));
