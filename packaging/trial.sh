@@ -156,11 +156,15 @@ hold_all() {
 }
 no_queue() { ask status --json | tr -d ' \n' | grep -q '"queued":0,.*"parked":0'; }
 
+serves_shelf() { ask status --json | grep -q '"name": *"shelf"'; }
 reload_good() {
     local pid
     pid=$(property MainPID)
-    configure kiosk shelf
-    systemctl reload pixcell || return 1
+    # In force when it returns, not some time later.
+    for _ in 1 2 3 4 5; do
+        configure kiosk && systemctl reload pixcell && ! serves_shelf || return 1
+        configure kiosk shelf && systemctl reload pixcell && serves_shelf || return 1
+    done
     equal "$(property MainPID)" "$pid" && through /srv/shelf R3 && through /srv/kiosk R4
 }
 reload_bad() {

@@ -100,10 +100,14 @@ fn every_command_of_the_unit_is_one_of_pixcell(#[case] name: &str) {
             }
         }
     }
-    assert_eq!(ours, 2, "starting, and checking before a reload");
+    assert_eq!(ours, 3, "starting, and checking before and after a reload");
     let reload = unit.all("Service", "ExecReload");
     assert!(reload[0].contains(" check"), "checked first: {reload:?}");
     assert_eq!(reload[1], "/bin/kill -HUP $MAINPID");
+    assert!(
+        reload[2].ends_with(" check --quiet --in-force"),
+        "{reload:?}"
+    );
     assert_eq!(unit.service("Type"), "notify");
 }
 

@@ -135,6 +135,9 @@ pub struct Check {
     /// Also ask the API: credentials, documents, sheets, grids, merged cells, sheets with two names
     #[arg(long)]
     pub online: bool,
+    /// Also wait until the running daemon has taken it up; fails when the daemon does not
+    #[arg(long, conflicts_with = "online")]
+    pub in_force: bool,
 }
 
 #[derive(Debug, Clone, clap::Args)]

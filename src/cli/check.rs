@@ -1,6 +1,10 @@
 //! `pixcell check`: is the configuration right, and with `--online`, does the API agree.
 
 use std::io::{self, Write};
+use std::thread::park_timeout;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
 
 use super::args::{Check, Common};
 use super::exit::{Exit, Failure};
@@ -9,15 +13,29 @@ use super::online::{Online, Reached};
 use super::output;
 use super::run::block_on;
 use crate::placement::{Route, overlaps, unreached};
-use crate::service::Setup;
+use crate::service::{Ask, AskError, Setup, Standing, ask};
+use crate::store::Lock;
+
+/// How long the daemon may take until a configuration is in force: it lets go of folders that hang first.
+const IN_FORCE_MOST: Duration = Duration::from_mins(1);
+/// How often it is asked.
+const IN_FORCE_TICK: Duration = Duration::from_millis(50);
+/// A signal may be behind the question: until then what is said may be of an earlier reload.
+const SIGNAL_MOST: Duration = Duration::from_secs(2);
 
 /// Checks the configuration.
 ///
 /// # Errors
-/// When it is wrong, with every problem; with `--online` also when the API cannot be asked.
+/// When it is wrong, with every problem; with `--online` also when the API cannot be asked, with `--in-force`
+/// also when it does not come into force.
 pub fn run(common: &Common, args: &Check) -> Result<Exit, Failure> {
     let setup = load::setup(common.config.as_deref())?;
     let mut out = io::stdout().lock();
+    if args.in_force {
+        in_force(&setup)?;
+        writeln!(out, "the configuration is in force")?;
+        return Ok(Exit::Done);
+    }
     let mappings = setup.config.mappings.len() as u64;
     let rules: u64 = setup
         .config
@@ -126,4 +144,40 @@ fn online(setup: &Setup, out: &mut impl Write) -> Result<Exit, Failure> {
 fn configured(route: &Route) -> String {
     let mapping = &route.mapping;
     format!("{} {}", mapping.spreadsheet, mapping.sheet)
+}
+
+/// Waits until the daemon has taken the configuration up.
+fn in_force(setup: &Setup) -> anyhow::Result<()> {
+    let question = Ask::InForce {
+        text: setup.text.to_hex(),
+    };
+    let (state_dir, begun) = (&setup.config.state_dir, Instant::now());
+    loop {
+        let told = ask::<Standing>(state_dir, &question);
+        let waited = begun.elapsed();
+        let why = match told {
+            Ok(Standing::InForce) => return Ok(()),
+            Ok(Standing::Other) if waited < IN_FORCE_MOST => None,
+            Ok(Standing::Other) => Some(anyhow::anyhow!(
+                "the daemon was not told to take it up: `systemctl reload pixcell`, or send it SIGHUP"
+            )),
+            Ok(Standing::Refused) if waited < SIGNAL_MOST => None,
+            Ok(Standing::Refused) => Some(anyhow::anyhow!(
+                "the daemon could not take it up, and its log says why"
+            )),
+            Err(error @ (AskError::NotAllowed(_) | AskError::OtherVersion { .. })) => {
+                Some(error.into())
+            }
+            Err(AskError::NotRunning) if Lock::is_free(state_dir).is_ok() => Some(anyhow::anyhow!(
+                "no daemon runs with the state directory {}",
+                state_dir.display()
+            )),
+            // While it changes from one to the other nobody answers.
+            Err(error) => (waited >= IN_FORCE_MOST).then(|| error.into()),
+        };
+        if let Some(why) = why {
+            return Err(why).context("the configuration is not in force");
+        }
+        park_timeout(IN_FORCE_TICK);
+    }
 }

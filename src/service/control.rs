@@ -59,6 +59,23 @@ pub enum Ask {
     Rescan,
     /// A [`super::Plan`].
     Plan,
+    /// Whether the configuration of this text is the one in force; a [`Standing`].
+    InForce {
+        /// The text's hash, in hexadecimal.
+        text: String,
+    },
+}
+
+/// How a configuration stands with the daemon.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Standing {
+    /// Its tasks run.
+    InForce,
+    /// Another is in force, and it was not told to take one up since.
+    Other,
+    /// Another is in force, because the one it was told to take up last could not be; its log says why.
+    Refused,
 }
 
 impl Ask {
@@ -173,6 +190,10 @@ pub fn ask<T: DeserializeOwned>(state_dir: &Path, ask: &Ask) -> Result<T, AskErr
     stream.write_all(&question)?;
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer)?;
+    if answer.is_empty() {
+        // It ended meanwhile, or took up another configuration.
+        return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
+    }
     understand(&answer)
 }
 

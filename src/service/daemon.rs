@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{broadcast, mpsc};
@@ -160,6 +160,8 @@ pub(super) struct Lasting {
     /// The app's calls of the month, whatever the configuration.
     pub budget: Arc<Budget>,
     pub documents: Documents,
+    /// Whether the configuration that it was told to take up last could not be.
+    pub refused: Arc<AtomicBool>,
     pub pulses: Pulses,
 }
 
@@ -185,6 +187,7 @@ pub async fn run(setup: Setup, mut parts: Parts<'_>) -> Result<Outcome, DaemonEr
         budget: Arc::new(counted(&state_dir).await?),
         lane_gates: LaneGates::default(),
         documents: Documents::default(),
+        refused: Arc::default(),
         pulses: pulses.clone(),
     };
     let (mut setup, mut known) = (setup, Known::new());
@@ -218,7 +221,7 @@ pub async fn run(setup: Setup, mut parts: Parts<'_>) -> Result<Outcome, DaemonEr
                 warn!("all tasks start anew in {wait:?}");
                 // What the tasks knew is gone.
                 known.clear();
-                if !pause(wait, &mut setup, &mut parts).await {
+                if !pause(wait, &mut setup, &mut parts, &lasting.refused).await {
                     break Ended::Stopped;
                 }
             }
@@ -249,7 +252,12 @@ pub async fn run(setup: Setup, mut parts: Parts<'_>) -> Result<Outcome, DaemonEr
 }
 
 /// Waits before a new start; a configuration that comes meanwhile is taken. `false`: stop instead.
-async fn pause(wait: Duration, setup: &mut Setup, parts: &mut Parts<'_>) -> bool {
+async fn pause(
+    wait: Duration,
+    setup: &mut Setup,
+    parts: &mut Parts<'_>,
+    refused: &AtomicBool,
+) -> bool {
     let end = Instant::now() + wait;
     loop {
         let intent = tokio::select! {
@@ -259,7 +267,7 @@ async fn pause(wait: Duration, setup: &mut Setup, parts: &mut Parts<'_>) -> bool
         match intent {
             Intent::Stop => return false,
             Intent::Reload => {
-                if let Some(next) = reload(setup, parts, true) {
+                if let Some(next) = reload(setup, parts, true, refused) {
                     *setup = next;
                 }
             }

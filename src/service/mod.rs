@@ -14,7 +14,7 @@ mod supervisor;
 mod watchdog;
 mod web;
 
-pub use control::{Ask, AskError, ask};
+pub use control::{Ask, AskError, Standing, ask};
 pub use daemon::{DaemonError, Ended, Mode, Outcome, Parts, Setup, run};
 pub use plan::{MappingPlan, Plan, PlanTotals, PlannedFile, Silent, Verdict, plan};
 pub use select::{HistoryLine, Opened, Retried, What, history, retry};

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -16,7 +16,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::{error, info, warn};
 
-use super::control::{self, Ask};
+use super::control::{self, Ask, Standing};
 use super::daemon::{DaemonError, Ended, Lasting, Mode, Next, Parts, Setup};
 use super::plan::{Silent, plan};
 use super::ready::{self, News, Readiness};
@@ -27,6 +27,7 @@ use super::supervisor::{Fault, Supervisor};
 use super::web;
 use crate::config::{Config, ImageEncoding, Mapping, MappingName, SpreadsheetRef, Status};
 use crate::feishu::Meter;
+use crate::image::ContentHash;
 use crate::intake::{self, Copies, Digested, Intake, Unread};
 use crate::placement::{Route, Routes};
 use crate::store::{FileKey, Store, StoreError, Timestamp};
@@ -89,6 +90,9 @@ struct Live {
     gate: Arc<SharedGate>,
     budget: Arc<Budget>,
     mended: Arc<AtomicU64>,
+    /// The configuration's.
+    text: ContentHash,
+    refused: Arc<AtomicBool>,
 }
 
 impl Run {
@@ -113,6 +117,7 @@ impl Run {
             budget,
             lane_gates,
             documents,
+            refused,
             ..
         } = lasting;
         let (routes, mut lanes, mut compared) = (&setup.routes, BTreeMap::new(), Vec::new());
@@ -228,6 +233,8 @@ impl Run {
             gate: Arc::clone(gate),
             budget: Arc::clone(budget),
             mended,
+            text: setup.text,
+            refused: Arc::clone(refused),
         };
         let mut run = Self {
             tasks,
@@ -310,6 +317,7 @@ impl Run {
                             .await
                             .map(|plan| serde_json::to_value(plan).ok())
                     }
+                    Ask::InForce { text } => Ok(serde_json::to_value(live.standing(&text)).ok()),
                 };
                 told.inspect_err(|error| warn!("control socket: {error}"))
                     .ok()?
@@ -449,7 +457,7 @@ impl Run {
                     }
                     Intent::Rescan => self.rescan_all(),
                     Intent::Report => self.report().await,
-                    Intent::Reload => if let Some(next) = reload(setup, parts, readiness.is_told()) {
+                    Intent::Reload => if let Some(next) = reload(setup, parts, readiness.is_told(), &self.live.refused) {
                         return Ok(Next::Reload(Box::new(next)));
                     },
                 },
@@ -573,8 +581,15 @@ async fn state_is_there(store: Store, stop: CancellationToken) -> Result<(), Sto
 }
 
 /// Reads the configuration again; `None` when it cannot be taken and the old one stays in force.
-pub(super) fn reload(setup: &Setup, parts: &Parts<'_>, ready: bool) -> Option<Setup> {
+/// `refused` is told which.
+pub(super) fn reload(
+    setup: &Setup,
+    parts: &Parts<'_>,
+    ready: bool,
+    refused: &AtomicBool,
+) -> Option<Setup> {
     ready::reloading();
+    refused.store(false, Ordering::Relaxed);
     let moved = |next: Setup| {
         let same = next.config.state_dir == setup.config.state_dir;
         same.then_some(next)
@@ -591,6 +606,7 @@ pub(super) fn reload(setup: &Setup, parts: &Parts<'_>, ready: bool) -> Option<Se
         }
         Err(why) => {
             error!("the configuration was not taken, the old one stays in force: {why}");
+            refused.store(true, Ordering::Relaxed);
             if ready {
                 ready::ready("watching; the new configuration is wrong, the old one stays");
             }
@@ -665,5 +681,15 @@ impl Live {
         snapshot.gate = self.gate.closed().or_else(|| self.budget.closed());
         snapshot.calls = Some(self.budget.calls());
         snapshot.judge(Timestamp::now());
+    }
+
+    fn standing(&self, text: &str) -> Standing {
+        if self.text.to_hex() == text {
+            Standing::InForce
+        } else if self.refused.load(Ordering::Relaxed) {
+            Standing::Refused
+        } else {
+            Standing::Other
+        }
     }
 }

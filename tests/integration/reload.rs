@@ -360,3 +360,37 @@ fn when_a_rule_goes_the_newest_picture_of_the_others_takes_its_place() {
     rig.expect("B2", &png(1));
     rig.stop();
 }
+
+#[test]
+fn a_reload_is_known_to_have_been_taken_up() {
+    let mut rig = Rig::started();
+    let check = ["check", "--in-force", "--config", "pixcell.yaml"];
+    rig.pixcell(&check).with_code(0);
+    let right = fs::read_to_string(rig.path("pixcell.yaml")).unwrap();
+    rig.write_config_text(&(right.clone() + "# changed\n"));
+    rig.daemon().signal(Signal::HUP);
+    let told = rig.pixcell(&check).with_code(0);
+    assert!(
+        told.stdout.contains("the configuration is in force"),
+        "{told}"
+    );
+    let read = ["the configuration was read again"];
+    assert!(rig.daemon().has_line(&read), "it was only then");
+    // One that the daemon alone knows to be wrong: it has no other secret.
+    let secret = right.lines().find(|line| line.contains("app_secret: "));
+    rig.write_config_text(&right.replacen(secret.unwrap(), "", 1));
+    rig.daemon().signal(Signal::HUP);
+    let refused = rig
+        .pixcell_env(&check, &[("PIXCELL_APP_SECRET", "-".into())])
+        .with_code(1);
+    assert!(refused.stderr.contains("its log says why"), "{refused}");
+    rig.daemon()
+        .wait_line(&["the old one stays in force", "app_secret"]);
+    // What was refused is no longer said once the next one is right.
+    rig.write_config_text(&right);
+    rig.daemon().signal(Signal::HUP);
+    rig.pixcell(&check).with_code(0);
+    rig.finish(0);
+    let none = rig.pixcell(&check).with_code(1);
+    assert!(none.stderr.contains("no daemon runs with"), "{none}");
+}
