@@ -127,6 +127,7 @@ fn an_instance_differs_from_the_service_in_its_names_alone() {
         "Description",
         "ExecStart",
         "ExecReload",
+        "ExecReload",
         "StateDirectory",
         "RuntimeDirectory",
         "LoadCredential",
