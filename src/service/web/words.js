@@ -35,7 +35,7 @@ const WORDS = {
     language: "English", lang: "zh-CN", close: "关闭",
     connecting: "正在连接", live: "实时", lost: "连接已断开",
     written: "已写入", waiting: "等待中", parked: "已搁置", refused: "未发送",
-    callsToday: "今日调用", callsMonth: "本月", ofBudget: "本月额度 {} 中已用",
+    callsToday: "今日调用", callsMonth: "本月", ofBudget: "已用，本月额度 {}",
     spread: "写入分摊到整月，每 {} 一次：还剩 {} 次调用，到 {} 为止。",
     usedUp: "本月的 {} 次调用（`monthly_calls`）已用完。", again: "{} 后恢复发送",
     appGate: "暂停发送", laneGate: "暂停发送到 {}",
