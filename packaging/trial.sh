@@ -156,7 +156,8 @@ hold_all() {
 }
 no_queue() { ask status --json | tr -d ' \n' | grep -q '"queued":0,.*"parked":0'; }
 
-serves_shelf() { ask status --json | grep -q '"name": *"shelf"'; }
+# Reads all, or the command would complain of a reader that has gone.
+serves_shelf() { ask status --json | grep '"name": *"shelf"' >/dev/null; }
 reload_good() {
     local pid
     pid=$(property MainPID)
