@@ -741,13 +741,19 @@ impl Worker {
 
     /// Both gates are open, and the next failure is a first one.
     fn got_through(&mut self) {
-        let (own, app) = (
-            self.lane.gate.change(Gate::open),
-            self.shared().gate.change(Gate::open),
-        );
+        // Of a gate that was closed: since when.
+        let open = |gate: &SharedGate| {
+            let since = gate.closed().map(|closed| closed.since);
+            gate.change(Gate::open).then_some(since)
+        };
+        let gates = [open(&self.lane.gate), open(&self.shared().gate)];
         let failures = std::mem::take(&mut self.failures);
-        if failures > 0 || own || app {
-            info!(spreadsheet = %self.lane.spreadsheet, failures, "calls succeed again");
+        if failures > 0 || gates.iter().any(Option::is_some) {
+            let since = gates.into_iter().flatten().flatten().min();
+            let closed = since.map(|since| Timestamp::now().since(since));
+            let closed = closed.map(tracing::field::debug);
+            let failures = (failures > 0).then_some(failures);
+            info!(spreadsheet = %self.lane.spreadsheet, closed, failures, "calls succeed again");
         }
     }
 

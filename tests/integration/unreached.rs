@@ -33,7 +33,11 @@ fn an_unreachable_server_is_waited_for_and_then_everything_arrives() {
         rig.expect(&format!("B{row}"), &png(row));
     }
     rig.expect("B6", &png(60));
-    rig.daemon().wait_line(&["calls succeed again"]);
+    let line = rig.daemon().wait_line(&["calls succeed again"]);
+    assert!(
+        line.contains("closed=") && !line.contains("failures"),
+        "{line}"
+    );
     rig.finish(6);
 }
 
