@@ -88,6 +88,7 @@ impl Versions {
                 mtime: 0,
                 name: Vec::new(),
             },
+            outdated: false,
             now,
             min_interval: Duration::ZERO,
         };

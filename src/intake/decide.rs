@@ -1,10 +1,12 @@
-//! What a whole image means for its slot. Pure: the slot's record goes in and comes out changed.
+//! What a whole image means for its slot. [`decide`] is pure: the slot's record goes in and comes out changed.
 
+use std::path::Path;
 use std::time::Duration;
 
 use crate::image::{ContentHash, Format};
 use crate::store::{
-    Arrival, FileKey, Fingerprint, Job, JobState, Parked, Release, SlotRecord, Timestamp,
+    Arrival, FileKey, Fingerprint, Job, JobState, Parked, Release, Seen, SlotRecord, Store,
+    StoreError, Timestamp,
 };
 
 /// A whole image for a slot.
@@ -22,6 +24,8 @@ pub struct Offer {
     pub source: FileKey,
     /// When it arrived.
     pub arrival: Arrival,
+    /// When it arrived nobody saw, and what the slot knows is newer by its file's time.
+    pub outdated: bool,
     /// Now.
     pub now: Timestamp,
     /// Least time between two writes of the slot.
@@ -53,7 +57,7 @@ pub fn decide(slot: &mut SlotRecord, offer: &Offer) -> Decision {
         .into_iter()
         .flatten()
         .any(|source| *source != offer.source);
-    if slot.newest().is_some_and(|newest| offer.arrival < *newest) {
+    if offer.outdated || slot.newest().is_some_and(|newest| offer.arrival < *newest) {
         return Decision::Superseded;
     }
     if slot.held() == Some(offer.hash) {
@@ -107,6 +111,42 @@ pub fn decide(slot: &mut SlotRecord, offer: &Offer) -> Decision {
     decision
 }
 
+/// Whether the newest version that the slot knows is of another file, which is there still, and was changed
+/// later than `source` was, or at the same time and has the greater name. For a `source` that was found when
+/// watching began: both were there, so their times decide, whenever the other was met. Looks at the other only
+/// in `folder`, that of `source`'s mapping: another's may hang. Blocks.
+///
+/// # Errors
+/// When the store fails.
+pub fn is_outdated(
+    store: &Store,
+    slot: &SlotRecord,
+    folder: &Path,
+    source: &FileKey,
+    fingerprint: &Fingerprint,
+) -> Result<bool, StoreError> {
+    let job = slot.job.as_ref();
+    let job = job.map(|job| (&job.arrival, &job.source, job.hash));
+    let ledger = slot.ledger.as_ref();
+    let ledger = ledger.map(|ledger| (&ledger.arrival, &ledger.source, ledger.hash));
+    let Some((_, other, hash)) = job.max(ledger) else {
+        return Ok(false);
+    };
+    if other == source || other.mapping != source.mapping {
+        return Ok(false);
+    }
+    let Some(known) = store.file(other)? else {
+        return Ok(false);
+    };
+    let is_it = matches!(known.seen, Seen::Image { hash: seen, .. } if seen == hash);
+    let later = (known.fingerprint.mtime, &other.path) > (fingerprint.mtime, &source.path);
+    let is_there = || {
+        let found = folder.join(other.path.as_path()).symlink_metadata();
+        found.is_ok_and(|meta| Fingerprint::of(&meta) == known.fingerprint)
+    };
+    Ok(is_it && later && is_there())
+}
+
 /// The earliest time of the slot's next write. A job that is put off stays put off: newer content is
 /// no reason to hurry.
 fn earliest(slot: &SlotRecord, offer: &Offer) -> Timestamp {
@@ -152,6 +192,7 @@ mod tests {
             },
             source: file("a.png"),
             arrival: arrival(id),
+            outdated: false,
             now: NOW,
             min_interval: Duration::ZERO,
         }

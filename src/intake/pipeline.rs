@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use super::copies::Copies;
-use super::decide::{Decision, Offer, decide};
+use super::decide::{Decision, Offer, decide, is_outdated};
 use super::read::{Looked, Rest, look_and_copy};
 use super::readers::{Beat, Change};
 use super::settle::{Due, Settle};
@@ -234,12 +234,17 @@ impl Task {
         }
         match finding {
             Finding::Candidate(candidate) => self.settle.observe(candidate, Instant::now()),
-            Finding::Found { route, files, tick } => {
+            Finding::Found {
+                route,
+                files,
+                tick,
+                first,
+            } => {
                 let mapping = route.mapping.name.clone();
                 *self.sifting.entry(mapping.clone()).or_default() += 1;
                 let context = self.context.clone();
                 self.work.spawn_blocking(move || {
-                    let differ = sift(&context.store, &route, files, tick)?;
+                    let differ = sift(&context.store, &route, files, (tick, first))?;
                     if !differ.is_empty() {
                         // When that cannot be known, the listing is believed.
                         let _ = context.catch_up(&mapping);
@@ -373,7 +378,7 @@ fn sift(
     store: &Store,
     route: &Arc<Route>,
     files: Vec<Found>,
-    tick: u64,
+    (tick, first): (u64, bool),
 ) -> Result<Vec<Due>, StoreError> {
     let places: Vec<_> = files.iter().map(|file| place(route, &file.path)).collect();
     let placed = files
@@ -388,6 +393,7 @@ fn sift(
         path,
         tick,
         found: Some(fingerprint),
+        first,
         rest: Rest::Unknown,
         counted: true,
         large: fingerprint.size > LARGE_BYTES,
@@ -525,6 +531,14 @@ fn look_and_record(context: &Context, due: &Due, beat: &Beat) -> Result<Next, St
                 store.same_content(&key, &record, address, hash)?;
                 return Ok(Next::Nothing);
             }
+            let outdated = due.first
+                && is_outdated(
+                    store,
+                    &store.slot(address)?,
+                    &mapping.folder,
+                    &key,
+                    &fingerprint,
+                )?;
             let offer = Offer {
                 id: store.next_id()?,
                 hash,
@@ -532,6 +546,7 @@ fn look_and_record(context: &Context, due: &Due, beat: &Beat) -> Result<Next, St
                 fingerprint,
                 source: key.clone(),
                 arrival: arrival(store, due, fingerprint),
+                outdated,
                 now,
                 min_interval: mapping.min_interval,
             };
@@ -619,6 +634,7 @@ impl Context {
                 tick: gone.tick,
                 // As by a listing. Not looked at here: it may be another's folder, which may hang.
                 found: Some(Fingerprint::UNKNOWN),
+                first: false,
                 rest: Rest::Unknown,
                 counted: gone.counted,
                 large: false,

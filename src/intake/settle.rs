@@ -33,6 +33,8 @@ pub struct Due {
     pub tick: u64,
     /// Found by a listing, with what it saw; otherwise told by an event.
     pub found: Option<Fingerprint>,
+    /// Found when watching began: when it arrived, nobody saw.
+    pub first: bool,
     /// What is known of its writer.
     pub rest: Rest,
     /// A listing waits for it.
@@ -111,6 +113,7 @@ impl Settle {
             path,
             tick,
             found: (hint == Hint::Changed).then_some(Fingerprint::UNKNOWN),
+            first: false,
             rest: Rest::Unknown,
             counted: false,
             large: false,
@@ -355,6 +358,7 @@ mod tests {
                 path: RelPath::new(Path::new(name)).unwrap(),
                 tick: self.tick,
                 found: Some(Fingerprint::UNKNOWN),
+                first: false,
                 rest: Rest::Unknown,
                 counted: true,
                 large: false,

@@ -5,6 +5,7 @@
 //! that anybody else waits for, and the folder counts as one that does not answer.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, TryLockError};
 use std::time::Duration;
 
@@ -17,7 +18,7 @@ use crate::blocking::off_runtime;
 use crate::config::{ImageEncoding, MappingName, SheetRef, SpreadsheetRef};
 use crate::feishu::encoded_length;
 use crate::image::{ContentHash, Format};
-use crate::intake::{Looked, Offer, Rest, decide, look};
+use crate::intake::{Looked, Offer, Rest, decide, is_outdated, look};
 use crate::placement::{Placement, Route, Routes, Slot, SlotAddress};
 use crate::store::{
     Arrival, FileKey, Fingerprint, JobState, Seen, SlotRecord, Store, StoreError, Timestamp,
@@ -453,7 +454,8 @@ impl Planning<'_> {
                 format,
                 fingerprint,
             } => {
-                self.offer(&judged.key, &address, fingerprint, hash, format)?;
+                let file = (&judged.key, mapping.folder.as_path());
+                self.offer(file, &address, fingerprint, hash, format)?;
                 judged.picture = Some((address, hash));
                 return Ok(());
             }
@@ -476,7 +478,7 @@ impl Planning<'_> {
 
     fn offer(
         &mut self,
-        source: &FileKey,
+        (source, folder): (&FileKey, &Path),
         address: &SlotAddress,
         fingerprint: Fingerprint,
         hash: ContentHash,
@@ -491,6 +493,10 @@ impl Planning<'_> {
             mtime: fingerprint.mtime,
             name: source.path.as_bytes().to_vec(),
         };
+        let slot = self.slot(address)?.clone();
+        let outdated = self
+            .desk
+            .known(|store| is_outdated(store, &slot, folder, source, &fingerprint))?;
         let offer = Offer {
             // Distinct from all real ones; which, matters to no decision.
             id: u64::MAX,
@@ -499,6 +505,7 @@ impl Planning<'_> {
             fingerprint,
             source: source.clone(),
             arrival,
+            outdated: outdated.unwrap_or(false),
             now,
             min_interval: Duration::ZERO,
         };

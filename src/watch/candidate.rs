@@ -90,6 +90,8 @@ pub enum Finding {
         files: Vec<Found>,
         /// The tick of the listing.
         tick: u64,
+        /// It is the first since watching began: when these arrived, nobody saw.
+        first: bool,
     },
     /// A listing of a whole folder ended, or the folder is not there to be listed.
     Listed {

@@ -85,6 +85,8 @@ struct Memory {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Pace {
+    /// The first since watching began, for which somebody waits.
+    First,
     /// Somebody waits for it.
     Fast,
     /// Just to be sure.
@@ -173,7 +175,7 @@ impl Watched {
             armed: self.arm(arrivals, &unsure).await,
             gaps: Gaps::default(),
         };
-        if !self.list_all(tick, Pace::Fast, &mut all).await {
+        if !self.list_all(tick, Pace::First, &mut all).await {
             return Ended::Unheard;
         }
         let folder = self.route.mapping.folder.display();
@@ -431,7 +433,7 @@ impl Desk<'_> {
         };
         walk(self.route, below, entering, |files| {
             let rest = match self.pace {
-                Pace::Fast => Duration::ZERO,
+                Pace::First | Pace::Fast => Duration::ZERO,
                 Pace::Gentle => (begun.elapsed() * REST).min(REST_MOST),
             };
             let heard = self.beats.elsewhere(|| {
@@ -443,6 +445,7 @@ impl Desk<'_> {
                     route: Arc::clone(self.route),
                     files,
                     tick: self.tick,
+                    first: self.pace == Pace::First,
                 };
                 self.listings.blocking_send(found).is_ok()
             });

@@ -154,6 +154,55 @@ fn what_is_found_before_it_is_heard_of_arrived_when_it_did() {
     rig.expect("B2", &png(5));
 }
 
+/// A picture that nobody saw arrive, before the daemon ended or was told to read its configuration, beside one
+/// that was written meanwhile.
+#[rstest]
+#[case::older_than_what_is_there(-1, true, false)]
+#[case::as_old_with_a_lesser_name(0, true, false)]
+#[case::newer(1, true, true)]
+#[case::older_than_what_is_gone(-1, false, true)]
+fn what_was_there_when_watching_began_is_compared_by_its_time(
+    #[case] seconds: i64,
+    #[case] other_stays: bool,
+    #[case] wins: bool,
+) {
+    let mut rig = Rig::with(|plan| {
+        let mapping = plan.mappings[0].clone();
+        plan.mappings[0] = mapping.rule("poster*.png", "B2");
+    });
+    rig.start();
+    rig.drop_file("poster-2.png", &png(1));
+    rig.expect("B2", &png(1));
+    rig.stop();
+    let there = fs::metadata(rig.file("poster-2.png")).unwrap();
+    let time = there.modified().unwrap();
+    let difference = Duration::from_secs(seconds.unsigned_abs());
+    let time = if seconds < 0 {
+        time - difference
+    } else {
+        time + difference
+    };
+    if !other_stays {
+        fs::remove_file(rig.file("poster-2.png")).unwrap();
+    }
+    rig.drop_file("poster-1.png", &png(2));
+    let file = fs::File::options()
+        .write(true)
+        .open(rig.file("poster-1.png"))
+        .unwrap();
+    file.set_modified(time).unwrap();
+    drop(file);
+    let plan = rig.pixcell(&["plan", "--json"]).with_code(0).json();
+    assert_eq!(
+        plan["totals"]["writes"].as_u64(),
+        Some(u64::from(wins)),
+        "{plan}"
+    );
+    rig.start();
+    rig.finish(1 + u64::from(wins));
+    rig.expect("B2", &png(1 + u32::from(wins)));
+}
+
 #[test]
 fn a_rescan_during_a_call_does_not_bring_an_older_file_back() {
     let mut rig = Rig::with(|plan| {
