@@ -149,8 +149,11 @@ impl Hearing {
     /// no room for a cookie, or 5 seconds were not enough. Blocks.
     #[must_use]
     pub fn catch_up(&self) -> bool {
-        let watches = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let watches = watches.upgrade();
+        // Let go at once: others wait beside this, and each has a cookie of its own.
+        let watches = {
+            let watches = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            watches.upgrade()
+        };
         watches.is_some_and(|watches| watches.catch_up())
     }
 }
