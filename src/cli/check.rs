@@ -1,6 +1,6 @@
 //! `pixcell check`: is the configuration right, and with `--online`, does the API agree.
 
-use std::io::{self, Write};
+use std::io::Write;
 use std::thread::park_timeout;
 use std::time::{Duration, Instant};
 
@@ -12,6 +12,7 @@ use super::load;
 use super::online::{Online, Reached};
 use super::output;
 use super::run::block_on;
+use super::stdout;
 use crate::placement::{Route, overlaps, unreached};
 use crate::service::{Ask, AskError, Setup, Standing, ask};
 use crate::store::Lock;
@@ -30,7 +31,7 @@ const SIGNAL_MOST: Duration = Duration::from_secs(2);
 /// also when it does not come into force.
 pub fn run(common: &Common, args: &Check) -> Result<Exit, Failure> {
     let setup = load::setup(common.config.as_deref())?;
-    let mut out = io::stdout().lock();
+    let mut out = stdout::lock();
     if args.in_force {
         in_force(&setup)?;
         writeln!(out, "the configuration is in force")?;

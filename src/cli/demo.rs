@@ -17,6 +17,7 @@ use super::output;
 use super::pictures;
 use super::run::block_on;
 use super::sandbox::document;
+use super::stdout;
 use crate::config::{Environment, Source};
 use crate::sandbox::{Options, Sandbox};
 use crate::service::{self, LaneEvent, Mode, Parts};
@@ -74,7 +75,7 @@ pub fn run(args: &args::Demo) -> Result<Exit, Failure> {
         outcome.map(|_| written).map_err(Failure::from)
     })??;
     let ours = args.folder.is_none();
-    let mut out = io::stdout().lock();
+    let mut out = stdout::lock();
     if args.once {
         if ours {
             fs::remove_dir_all(&home)?;
@@ -140,7 +141,7 @@ fn write_private(path: &Path, text: &str) -> io::Result<()> {
 }
 
 fn introduce(folder: &Path, sandbox: &Sandbox, once: bool) -> io::Result<()> {
-    let mut out = io::stdout().lock();
+    let mut out = stdout::lock();
     writeln!(out, "folder: {}", folder.display())?;
     writeln!(out, "page:   {}", sandbox.page_url())?;
     if !once {
@@ -162,8 +163,8 @@ async fn print(mut events: Receiver<LaneEvent>) -> usize {
             Ok(event) => {
                 written += usize::from(matches!(event, LaneEvent::Written { .. }));
                 if let Some(line) = output::event(&event) {
-                    // A closed stdout is the end of the printing, not of the demo.
-                    let _ = writeln!(io::stdout().lock(), "{line}");
+                    // What cannot be printed is no reason to end the demo.
+                    let _ = writeln!(stdout::lock(), "{line}");
                 }
             }
             Err(RecvError::Lagged(_)) => {}

@@ -1,10 +1,10 @@
 //! `pixcell history`: what was written when, from the running daemon, or from the store when none runs.
 
-use std::io::{self, Write};
+use std::io::Write;
 
 use super::args::{Common, History};
 use super::exit::{Exit, Failure};
-use super::{load, output, state};
+use super::{load, output, state, stdout};
 use crate::service::{Ask, DaemonError, HistoryLine, history};
 
 /// Prints the latest lines, the newest first.
@@ -25,7 +25,7 @@ pub fn run(common: &Common, args: &History) -> Result<Exit, Failure> {
         let (store, _copy) = state::look(dir)?;
         history(&store, about.as_deref(), args.most).map_err(DaemonError::from)?
     };
-    let mut out = io::stdout().lock();
+    let mut out = stdout::lock();
     if args.json {
         let text = serde_json::to_string_pretty(&lines).map_err(anyhow::Error::from)?;
         writeln!(out, "{text}")?;

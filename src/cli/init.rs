@@ -11,6 +11,7 @@ use tempfile::Builder;
 
 use super::args::{Common, Init};
 use super::exit::{Exit, Failure};
+use super::stdout;
 use crate::config::{
     Environment, LOCAL_FILE, MappingName, Problem, Source, SpreadsheetLink, Starter, endpoint_for,
 };
@@ -108,7 +109,7 @@ fn answers(args: &Init, env: &Environment) -> Result<Starter, Failure> {
 }
 
 fn ask(question: &str, check: fn(&str) -> Result<(), String>) -> Result<String, Failure> {
-    let (mut out, mut lines) = (io::stdout().lock(), io::stdin().lock().lines());
+    let (mut out, mut lines) = (stdout::lock(), io::stdin().lock().lines());
     loop {
         write!(out, "{question}: ")?;
         out.flush()?;
@@ -196,7 +197,7 @@ fn write(path: &Path, text: &str, force: bool) -> Result<(), Failure> {
 }
 
 fn next_steps(path: &Path, starter: &Starter) -> io::Result<()> {
-    let mut out = io::stdout().lock();
+    let mut out = stdout::lock();
     let shown = path.display();
     writeln!(out, "wrote {shown}\n\nNext:")?;
     let secret = match &starter.app_secret_file {

@@ -24,6 +24,7 @@ mod run;
 mod sandbox;
 mod state;
 mod status;
+mod stdout;
 mod sync;
 
 use std::process::ExitCode;

@@ -1,11 +1,12 @@
 //! `pixcell completions` and `pixcell man`: for packaging.
 
-use std::io::{self, Write};
+use std::io::Write;
 
 use clap::CommandFactory;
 
 use super::args::{Args, Completions};
 use super::exit::{Exit, Failure};
+use super::stdout;
 
 /// Prints a completion script.
 ///
@@ -14,7 +15,7 @@ use super::exit::{Exit, Failure};
 pub fn completions(args: &Completions) -> Result<Exit, Failure> {
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut Args::command(), "pixcell", &mut script);
-    io::stdout().lock().write_all(&script)?;
+    stdout::lock().write_all(&script)?;
     Ok(Exit::Done)
 }
 
@@ -25,6 +26,6 @@ pub fn completions(args: &Completions) -> Result<Exit, Failure> {
 pub fn man() -> Result<Exit, Failure> {
     let mut page = Vec::new();
     clap_mangen::Man::new(Args::command()).render(&mut page)?;
-    io::stdout().lock().write_all(&page)?;
+    stdout::lock().write_all(&page)?;
     Ok(Exit::Done)
 }

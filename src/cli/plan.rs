@@ -10,7 +10,7 @@ use unicode_width::UnicodeWidthStr;
 use super::args::{Common, Plan as Args};
 use super::exit::{Exit, Failure};
 use super::run::block_on;
-use super::{load, output, state};
+use super::{load, output, state, stdout};
 use crate::service::{Ask, DaemonError, MappingPlan, Plan, PlannedFile, Silent, Verdict, plan};
 
 /// In the order in which they are counted.
@@ -42,7 +42,7 @@ pub fn run(common: &Common, args: &Args) -> Result<Exit, Failure> {
         let planning = plan(store, &setup.routes, encoding, &stuck, &silent);
         block_on(planning)?.map_err(DaemonError::from)?
     };
-    let mut out = io::stdout().lock();
+    let mut out = stdout::lock();
     if args.json {
         let text = serde_json::to_string_pretty(&planned).map_err(anyhow::Error::from)?;
         writeln!(out, "{text}")?;

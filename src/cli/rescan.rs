@@ -1,10 +1,10 @@
 //! `pixcell rescan`: has the running daemon compare all folders now.
 
-use std::io::{self, Write};
+use std::io::Write;
 
 use super::args::{Common, Rescan};
 use super::exit::{Exit, Failure};
-use super::{load, output, state};
+use super::{load, output, state, stdout};
 use crate::service::Ask;
 
 /// Asks for it and prints how many folders that are.
@@ -19,7 +19,7 @@ pub fn run(common: &Common, args: &Rescan) -> Result<Exit, Failure> {
         )
         .into());
     };
-    let mut out = io::stdout().lock();
+    let mut out = stdout::lock();
     if args.json {
         writeln!(out, "{{\"folders\": {folders}}}")?;
     } else {

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use super::args::{Common, Retry};
 use super::exit::{Exit, Failure};
-use super::{load, output, state};
+use super::{load, output, state, stdout};
 use crate::service::{Ask, DaemonError, Opened, Retried, retry};
 use crate::store::{self, Lock};
 
@@ -34,7 +34,7 @@ pub fn run(common: &Common, args: &Retry) -> Result<Exit, Failure> {
         }
         retry(&opened.store, about.as_deref()).map_err(DaemonError::from)?
     };
-    let mut out = io::stdout().lock();
+    let mut out = stdout::lock();
     if args.json {
         serde_json::to_writer(&mut out, &retried).map_err(io::Error::from)?;
         writeln!(out)?;

@@ -1,10 +1,11 @@
 //! `pixcell sandbox`: the stand-in for the API, alone.
 
-use std::io::{self, Write};
+use std::io::Write;
 
 use super::args;
 use super::exit::{Exit, Failure};
 use super::run::block_on;
+use super::stdout;
 use crate::sandbox::{DocumentSpec, Options, Sandbox, SheetSpec};
 use crate::service::{self, Intent};
 
@@ -30,7 +31,7 @@ pub fn run(args: &args::Sandbox) -> Result<Exit, Failure> {
     block_on(async {
         let sandbox = Sandbox::start(options).await?;
         {
-            let mut out = io::stdout().lock();
+            let mut out = stdout::lock();
             writeln!(out, "endpoint:    {}", sandbox.url())?;
             writeln!(out, "page:        {}", sandbox.page_url())?;
             writeln!(out, "app_id:      {}", args.app_id)?;

@@ -9,6 +9,7 @@ use super::exit::{Exit, Failure};
 use super::load;
 use super::output;
 use super::state;
+use super::stdout;
 use crate::service::{Ask, DaemonError, Setup, Snapshot, gather};
 use crate::upload::{Calls, LaneState};
 use crate::watch::FolderState;
@@ -20,7 +21,7 @@ use crate::watch::FolderState;
 pub fn run(common: &Common, args: &Status) -> Result<Exit, Failure> {
     let setup = load::setup(common.config.as_deref())?;
     let snapshot = snapshot(&setup)?;
-    let mut out = io::stdout().lock();
+    let mut out = stdout::lock();
     if args.json {
         let text = serde_json::to_string_pretty(&snapshot).map_err(anyhow::Error::from)?;
         writeln!(out, "{text}")?;

@@ -1,6 +1,6 @@
 //! `pixcell sync`: one pass over everything, with a progress bar on a terminal.
 
-use std::io::{self, Write};
+use std::io::Write;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
@@ -14,6 +14,7 @@ use super::load;
 use super::logging;
 use super::output;
 use super::run::block_on;
+use super::stdout;
 use crate::service::{self, Ended, LaneEvent, Mode, Parts};
 
 /// Brings all cells up to date once.
@@ -58,7 +59,7 @@ pub fn run(common: &Common, args: &Sync) -> Result<Exit, Failure> {
         .iter()
         .map(|mapping| mapping.rejected + mapping.held)
         .sum();
-    let mut out = io::stdout().lock();
+    let mut out = stdout::lock();
     if args.json {
         let unreached: Vec<_> = unreached
             .iter()

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
 
 use rstest::rstest;
 
@@ -37,6 +38,35 @@ fn help_reads_as_before(#[case] command: &str, #[case] snapshot: &str) {
     insta::assert_snapshot!(snapshot, ended.stdout);
 }
 
+#[test]
+fn a_reader_that_has_seen_enough_is_no_failure() {
+    let mut rig = Rig::started();
+    rig.drop_file("B2.png", &png(1));
+    rig.expect("B2", &png(1));
+    rig.stop();
+    for args in [
+        &["man"][..],
+        &["check", "--config", "pixcell.yaml"],
+        &["plan", "--config", "pixcell.yaml"],
+        &["status", "--json", "--config", "pixcell.yaml"],
+        &["history", "--config", "pixcell.yaml"],
+    ] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let mut command = Command::new(env!("CARGO_BIN_EXE_pixcell"));
+        command.args(args).current_dir(rig.path("")).stdout(writer);
+        let ended = command.output().unwrap();
+        assert_eq!(
+            (
+                ended.status.code(),
+                String::from_utf8_lossy(&ended.stderr).as_ref()
+            ),
+            (Some(0), ""),
+            "{args:?}"
+        );
+    }
+}
+
 /// Commit and date are the source's: two builds of one commit print the same.
 #[test]
 fn the_version_names_the_commit_and_its_date() {
@@ -60,10 +90,7 @@ fn the_version_names_the_commit_and_its_date() {
         "--format=%cd",
         commit.as_str(),
     ];
-    let git = std::process::Command::new("git")
-        .args(show)
-        .env("TZ", "UTC")
-        .output();
+    let git = Command::new("git").args(show).env("TZ", "UTC").output();
     let Some(known) = git.ok().filter(|output| output.status.success()) else {
         return; // An archive that names its commit.
     };
@@ -301,10 +328,7 @@ fn completions_are_printed_for_each_shell(#[case] shell: &str, #[case] part: &st
     );
     if shell == "bash" {
         let script = rig.outside("pixcell.bash", ended.stdout.as_bytes());
-        let checked = std::process::Command::new("bash")
-            .arg("-n")
-            .arg(script)
-            .status();
+        let checked = Command::new("bash").arg("-n").arg(script).status();
         assert!(checked.unwrap().success());
     }
 }
