@@ -132,7 +132,7 @@ fn folder(state: &FolderState) -> String {
         FolderState::Poll { why, unseen } => {
             format!("watched by listing it: {why}{}", but_for(unseen.as_deref()))
         }
-        FolderState::Missing { why } => format!("not there, waited for: {why}"),
+        FolderState::Missing { why } => format!("cannot be listed, waited for: {why}"),
         FolderState::Stuck { why } => format!("does not answer, waited for: {why}"),
     }
 }

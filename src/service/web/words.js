@@ -12,7 +12,7 @@ const WORDS = {
     appGate: "Nothing is sent", laneGate: "Nothing is sent to {}",
     nextTry: "next try in {}", tryNow: "being tried now", since: "since {}",
     comparing: "The folders are still being compared with what was written.",
-    folder: { starting: "not looked at yet", native: "watched", poll: "watched by listing", missing: "not there", stuck: "does not answer" },
+    folder: { starting: "not looked at yet", native: "watched", poll: "watched by listing", missing: "cannot be listed", stuck: "does not answer" },
     unconfigured: "no longer configured",
     images: ["1 picture", "{} pictures"],
     counts: { queued: "waiting", parked: "parked", rejected: "rejected", held: "held" },
