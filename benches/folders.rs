@@ -65,7 +65,8 @@ fn main() {
     }
     if wanted("restart") || wanted("poll") {
         let files = std::env::var("FILES").map_or(100_000, |text| text.parse().unwrap());
-        let mut rig = filled(files);
+        let (mut rig, line) = filled(files);
+        print(&line);
         if wanted("restart") {
             print(&restart(&mut rig, files));
         }
@@ -118,8 +119,8 @@ fn fast(plan: &mut Plan, documents: u32, rows: u32) {
     }
 }
 
-/// A daemon, ended again, that has written so many files; their folders hold a hundred each.
-fn filled(files: u32) -> Rig {
+/// A daemon, ended again, that has written so many files, and how long it took; their folders hold a hundred each.
+fn filled(files: u32) -> (Rig, Line) {
     let each = files / DOCUMENTS;
     let mut rig = Rig::with(|plan| fast(plan, DOCUMENTS, each + 1000));
     for number in 0..files {
@@ -132,9 +133,15 @@ fn filled(files: u32) -> Rig {
     // Ready or not: the first comparison of so many takes longer than tests wait for.
     rig.start_unready();
     written(&rig, u64::from(each * DOCUMENTS), FILLING);
-    eprintln!("{files} files were written in {:.1?}", begun.elapsed());
+    let time = begun.elapsed().as_secs_f64();
     rig.stop();
-    rig
+    let line = Line {
+        what: format!("{files} files found at a start, until the last one is written"),
+        measured: format!("{time:.1} s, {:.0} a second", f64::from(files) / time),
+        beside: String::new(),
+        goal: "",
+    };
+    (rig, line)
 }
 
 /// Waits until so many writes have been made in all, and no more are under way.
@@ -268,7 +275,7 @@ fn share(ticks: u64, time: Duration) -> f64 {
 
 fn idle() -> Line {
     const FILES: u32 = 10_000;
-    let mut rig = filled(FILES);
+    let (mut rig, _) = filled(FILES);
     rig.start();
     rig.wait_status("watched", |status| {
         let mappings = status["mappings"].as_array().unwrap();
