@@ -36,6 +36,16 @@ pub struct Closed {
     pub failed: u32,
 }
 
+impl Closed {
+    /// One line for people.
+    pub fn line(&self) -> String {
+        format!(
+            "{} (since {}, next try {})",
+            self.reason, self.since, self.until
+        )
+    }
+}
+
 /// A wait that ends by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pause {
