@@ -139,6 +139,10 @@ pub fn advice(class: Class, code: Option<i64>) -> &'static str {
         (Class::Cell, _) => "check the rule's cell",
         (Class::Full, _) => "remove images, or use another spreadsheet",
         (Class::Image, _) => "replace the file with an image that the product accepts",
+        // A success for something else.
+        (Class::Unknown, None) => {
+            "pixcell repeats it a few times; if that does not help, look at both places"
+        }
         (Class::Unknown, _) => "look the code up in the vendor's list of error codes",
     }
 }

@@ -207,7 +207,7 @@ fn success_for_another_place_is_reported_and_not_taken_for_done(
     let mut rig = Rig::started();
     rig.fault(fault);
     rig.drop_file("B2.png", &png(1));
-    rig.warned(&["B2.png", "slot=B2", told, "B2:B2"]);
+    rig.warned(&["B2.png", "slot=B2", told, "B2:B2", "look at both places"]);
     rig.wait("written again", |state| {
         state.sheet(DOC, SHEET).unwrap().revision == 2
     });
