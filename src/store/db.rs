@@ -41,6 +41,7 @@ use super::flusher::Flusher;
 use super::generation::Generation;
 use super::known::{Known, Stand};
 use super::record::{Done, Event, FileRecord, Fingerprint, Job, JobState, SlotRecord, Timestamp};
+use super::sweep::{self, Sweep};
 use super::through::{Answer, Failure, Go, Through};
 use super::together::{Member, Together};
 use super::txn::{self, Abort, Steps, TALLY, Tally, Txn, queue_key, slot_key, stamp};
@@ -191,8 +192,11 @@ impl Store {
             source,
         };
         let log = sync_new(dir).map_err(unsynced)?;
-        let their_log = log.try_clone().map_err(unsynced)?;
-        let flusher = Flusher::start(db.clone(), their_log).map_err(unsynced)?;
+        let [theirs, swept] = [log.try_clone(), log.try_clone()];
+        let sweep =
+            Sweep::new(&db, swept.map_err(unsynced)?, sweep::LEAST_BYTES).map_err(failed)?;
+        let flusher = Flusher::start(db.clone(), theirs.map_err(unsynced)?, sweep);
+        let flusher = flusher.map_err(unsynced)?;
         // Counted with the first line that is added: counting reads all of it, and a start need not wait.
         let history_len = AtomicUsize::new(usize::MAX / 2);
         let store = Self(Arc::new(Inner {
@@ -543,7 +547,7 @@ impl Store {
             ..
         } = &*self.0;
         let mut known = self.0.known.copies();
-        let (answer, files_changed) = (files, slots, queue, history, meta)
+        let (answer, files_changed, count) = (files, slots, queue, history, meta)
             .transaction(
                 |(files, slots, queue, history, meta)| -> ConflictableTransactionResult<_, _> {
                     let tally = txn::get_at("meta", meta, TALLY)?;
@@ -559,11 +563,12 @@ impl Store {
                         files_changed: RefCell::default(),
                     };
                     let answer = body(&steps)?;
+                    let after: Tally = steps.tally.get();
                     if steps.changed.get() {
-                        let tally: Tally = steps.tally.get();
-                        meta.insert(TALLY, txn::seal(TALLY, tally.sequence, &tally)?)?;
+                        meta.insert(TALLY, txn::seal(TALLY, after.sequence, &after)?)?;
                     }
-                    Ok((answer, steps.files_changed.take()))
+                    let count = after.sequence.saturating_sub(tally.sequence);
+                    Ok((answer, steps.files_changed.take(), count))
                 },
             )
             .map_err(|error| match error {
@@ -572,7 +577,8 @@ impl Store {
             })?;
         known.change(files_changed);
         drop(known);
-        self.0.flusher.dirty();
+        let steps = usize::try_from(count).unwrap_or(usize::MAX);
+        self.0.flusher.dirty(steps);
         Ok(answer)
     }
 
@@ -621,7 +627,7 @@ impl Store {
             .meta
             .insert(key, sealed)
             .map_err(|source| self.failed(source))?;
-        self.0.flusher.dirty();
+        self.0.flusher.dirty(1);
         Ok(())
     }
 

@@ -1,14 +1,18 @@
-//! Writes through what was recorded and not waited for, and sleeps while there is nothing.
+//! Writes through what was recorded and not waited for, has space in sled's file given back, and sleeps while
+//! there is nothing.
 //!
 //! sled's own thread for this wakes twice a second for ever and has the disk write through each time, also
 //! when nothing was recorded: it is off.
 
 use std::fs::File;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use sled::Db;
+
+use super::sweep::Sweep;
 
 /// The longest that what was recorded stays in memory alone.
 const AFTER: Duration = Duration::from_millis(500);
@@ -24,6 +28,8 @@ pub(super) struct Flusher {
 struct Shared {
     state: Mutex<State>,
     changed: Condvar,
+    /// Recorded since space was given back last.
+    steps: AtomicUsize,
 }
 
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -36,7 +42,7 @@ enum State {
 
 impl Flusher {
     /// Starts the thread for this database and its file.
-    pub fn start(db: Db, log: File) -> std::io::Result<Self> {
+    pub fn start(db: Db, log: File, mut sweep: Sweep) -> std::io::Result<Self> {
         let shared = Arc::new(Shared::default());
         let ours = Arc::clone(&shared);
         let thread = thread::Builder::new()
@@ -47,6 +53,8 @@ impl Flusher {
                     if due && db.flush().is_ok() {
                         let _ = log.sync_data();
                     }
+                    let steps = ours.steps.swap(0, Ordering::Relaxed);
+                    sweep.pay(steps, || *ours.state() != State::Ended);
                 }
             })?;
         Ok(Self {
@@ -55,8 +63,9 @@ impl Flusher {
         })
     }
 
-    /// Something was recorded.
-    pub fn dirty(&self) {
+    /// Something was recorded, in so many steps.
+    pub fn dirty(&self, steps: usize) {
+        self.shared.steps.fetch_add(steps, Ordering::Relaxed);
         self.shared.change(State::Clean, State::Dirty);
     }
 

@@ -17,6 +17,7 @@ mod known;
 mod lock;
 mod record;
 mod recover;
+mod sweep;
 mod through;
 mod together;
 mod txn;
