@@ -4,6 +4,10 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+use pixcell::config::{MappingName, SheetRef, SpreadsheetRef};
+use pixcell::image::{ContentHash, Format};
+use pixcell::placement::{RelPath, Slot, SlotAddress};
+use pixcell::store::{self, FileKey, FileRecord, Fingerprint, Seen, Timestamp};
 use rstest::rstest;
 
 use crate::support::{Random, Rig, get, library, png};
@@ -80,6 +84,64 @@ fn a_state_directory_deleted_under_the_daemon_ends_it_before_another_call() {
     rig.start();
     rig.expect("B2", &png(2));
     rig.expect("B1", &png(1));
+}
+
+/// Has the state's file grow so far that a start writes it anew, by files of a mapping that is not there.
+fn swell(state: &Path) {
+    const ENOUGH: u64 = 80 << 20;
+    let store = store::open(state).unwrap().store;
+    let hash = ContentHash::of(b"");
+    let slot = SlotAddress {
+        spreadsheet: SpreadsheetRef::Token("Gone".parse().unwrap()),
+        sheet: SheetRef::First,
+        slot: Slot::Cell("A1".parse().unwrap()),
+    };
+    let record = FileRecord {
+        fingerprint: Fingerprint::UNKNOWN,
+        slot: None,
+        seen: Seen::Image {
+            hash,
+            format: Format::Png,
+        },
+        at: Timestamp(1),
+    };
+    let long = "x".repeat(6000);
+    for number in 0.. {
+        let path = format!("{number:06}{long}");
+        let key = FileKey {
+            mapping: MappingName::try_from("gone".to_owned()).unwrap(),
+            path: RelPath::new(Path::new(&path)).unwrap(),
+        };
+        store.same_content(&key, &record, &slot, hash).unwrap();
+        if fs::metadata(state.join("db/db")).unwrap().len() > ENOUGH {
+            return;
+        }
+    }
+}
+
+#[test]
+fn a_state_that_cannot_be_written_anew_is_said_and_serves_until_it_can() {
+    let mut rig = Rig::started();
+    rig.drop_file("B1.png", &png(1));
+    rig.expect("B1", &png(1));
+    rig.stop();
+    swell(&rig.path("state"));
+    rig.plan.env = vec![
+        ("LD_PRELOAD", library("full").display().to_string()),
+        ("FULL", "db.rewritten".into()),
+    ];
+    rig.start();
+    rig.warned(&["could not be written anew", "No space left on device"]);
+    rig.drop_file("B2.png", &png(2));
+    rig.expect("B2", &png(2));
+    rig.stop();
+    rig.plan.env.clear();
+    rig.start();
+    rig.daemon().wait_line(&["the state was written anew"]);
+    assert!(!rig.path("state/db.rewritten").exists());
+    rig.drop_file("B3.png", &png(3));
+    rig.expect("B3", &png(3));
+    rig.finish(3);
 }
 
 #[test]
