@@ -5,7 +5,7 @@ use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
 use std::os::unix::fs::symlink;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use pixcell::image::ContentHash;
 use pixcell::sandbox::{Permission, SheetSpec};
@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use crate::support::{
     Answer, Browser, DOC, LIMIT, Mapping, Plan, Rig, SECRET, SHEET, Signal, document, exchange,
-    get, jpeg, png,
+    get, jpeg, library, png,
 };
 
 fn served(plan: &mut Plan) {
@@ -291,18 +291,48 @@ fn events_tell_of_a_change_and_end_with_the_daemon() {
     while next().is_some() {}
 }
 
-/// Not a reading later, as all else that is shown.
+/// Neither before all folders were compared nor, as all else that is shown, a reading later.
 #[test]
-fn it_is_ready_as_soon_as_it_says_so() {
-    let mut rig = Rig::with(served);
-    for row in 1..=200 {
-        rig.drop_file(format!("B{row}.png"), &png(row));
+fn it_is_ready_as_soon_as_it_says_so_and_not_before() {
+    let mut rig = Rig::with(|plan| {
+        served(plan);
+        plan.sandbox.documents.push(document("DocSlow"));
+        plan.mappings.push(Mapping::new("slow", "slow", "DocSlow"));
+    });
+    let slow = rig.path("slow/.slow");
+    rig.plan.env = vec![
+        ("LD_PRELOAD", library("slow").display().to_string()),
+        ("SLOW", slow.display().to_string()),
+    ];
+    fs::create_dir(rig.path("slow")).unwrap();
+    fs::write(&slow, "").unwrap();
+    for row in 1..=400 {
+        fs::write(rig.path(format!("slow/B{row}.png")), png(row)).unwrap();
     }
+    rig.drop_file("B2.png", &png(1));
     rig.start_unready();
+    rig.daemon().wait_count("watching ", 2);
+    // The other folder was compared, and what is dropped meanwhile comes after what was listed.
+    rig.expect("B2", &png(1));
+    rig.drop_file("B3.png", &png(2));
+    rig.expect("B3", &png(2));
+    let says = |path: &str| {
+        let answer = get(rig.page(), path);
+        (answer.status, answer.text())
+    };
+    // Longer than it takes to look whether all are compared.
+    rig.meanwhile(1000, Duration::from_secs(3));
+    assert_eq!(says("/readyz").0, 503);
+    assert_eq!(says("/healthz").0, 200);
+    assert!(says("/metrics").1.contains("\npixcell_ready 0\n"));
+    assert!(says("/api/status").1.contains("\"ready\":false"));
+    let told = || rig.daemon().stderr().contains(" ready folders=2");
+    assert!(!told(), "what this compares was compared already");
+    fs::remove_file(slow).unwrap();
     let end = Instant::now() + LIMIT;
     loop {
-        let told = rig.daemon().stderr().contains(" ready folders=1");
-        let status = get(rig.page(), "/readyz").status;
+        let told = told();
+        let status = says("/readyz").0;
         if told {
             assert_eq!(status, 200);
             break;
