@@ -49,7 +49,7 @@ impl Worker {
             shared.written.fetch_add(1, Ordering::Relaxed);
             let FileKey { mapping, path } = &job.source;
             info!(%mapping, file = %path, slot = %address.slot, cell = %target,
-                revision = revision.map(tracing::field::display), hash = %job.hash,
+                revision, hash = %job.hash,
                 bytes = job.fingerprint.size, took = %format_args!("{took:.1?}"), "written");
             // Nobody listening is fine.
             let _ = shared.events.send(LaneEvent::Written {
