@@ -1,5 +1,6 @@
 //! Logs: to the journal, or on stderr as lines for people or JSON, and never through the middle of a progress bar.
 
+use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
@@ -35,12 +36,18 @@ pub fn start(common: &Common, calm: bool) {
     let _ = match common.log_format {
         LogFormat::Auto if journal::is_there() => log.with(Journal).try_init(),
         LogFormat::Auto | LogFormat::Text => {
-            let colour = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+            let colour = io::stderr().is_terminal() && is_wanted(|name| std::env::var_os(name));
             log.with(lines.with_ansi(colour).with_target(false))
                 .try_init()
         }
         LogFormat::Json => log.with(lines.json().flatten_event(true)).try_init(),
     };
+}
+
+/// Whether a terminal is to be written to in colour (<https://no-color.org>).
+fn is_wanted(variable: impl Fn(&str) -> Option<OsString>) -> bool {
+    let plain = variable("NO_COLOR").is_some_and(|value| !value.is_empty());
+    !plain && variable("TERM").is_none_or(|value| value != "dumb")
 }
 
 /// Tells what is folded by now.
@@ -90,5 +97,28 @@ impl Drop for Line {
             Some(bar) => bar.suspend(print),
             None => print(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rstest::rstest;
+
+    #[rstest]
+    #[case::terminal(&[("TERM", "xterm")], true)]
+    #[case::nothing_said(&[], true)]
+    #[case::said(&[("TERM", "xterm"), ("NO_COLOR", "1")], false)]
+    #[case::said_emptily(&[("NO_COLOR", "")], true)]
+    #[case::without_colours(&[("TERM", "dumb")], false)]
+    fn colours_are_left_out_where_they_are_not_wanted(
+        #[case] environment: &[(&str, &str)],
+        #[case] wanted: bool,
+    ) {
+        let variable = |name: &str| {
+            let found = environment.iter().find(|(theirs, _)| *theirs == name);
+            found.map(|(_, value)| OsString::from(value))
+        };
+        assert_eq!(is_wanted(variable), wanted);
     }
 }
