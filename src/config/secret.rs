@@ -67,6 +67,10 @@ impl ProxyUrl {
     pub fn expose(&self) -> &Url {
         &self.0
     }
+
+    pub(super) fn has_password(&self) -> bool {
+        self.0.password().is_some()
+    }
 }
 
 impl FromStr for ProxyUrl {

@@ -11,7 +11,7 @@ use url::{Host, Url};
 use super::mapping::Resolved;
 use crate::config::environment::Environment;
 use crate::config::model::{Feishu, Identity, ImageEncoding};
-use crate::config::secret::{self, FileSecret, SecretError};
+use crate::config::secret::{self, FileSecret, ProxyUrl, SecretError};
 use crate::config::section::{Notes, Section, Value};
 use crate::config::{defaults, units};
 
@@ -54,10 +54,14 @@ pub(super) fn resolve(section: &Section<'_>, env: &Environment) -> Option<Feishu
     let proxy = section.get("proxy").and_then(|value| {
         let text = value.text()?;
         // The message may not repeat the value, which can hold a password.
-        text.parse().map_or_else(
+        let proxy: Option<ProxyUrl> = text.parse().map_or_else(
             |message: &str| value.problem(message, "as in `http://proxy.corp:3128`"),
             Some,
-        )
+        );
+        if proxy.as_ref().is_some_and(ProxyUrl::has_password) {
+            private_itself(&value, "the proxy's password", None);
+        }
+        proxy
     });
     let ca_file = section
         .get("ca_file")
@@ -264,16 +268,23 @@ fn inline(value: &Value<'_>) -> Option<SecretString> {
     let Ok(secret) = secret::one_word(&value.text()?) else {
         return value.problem("is no secret: it has several lines or words", None);
     };
-    if value.notes.source().readable_by_others() {
-        value.warning(
-            "the secret stands in a file that other users can read",
-            format!(
-                "`chmod 600 {}`, or move the secret to a file of its own with `app_secret_file`",
-                value.notes.source().path().display()
-            ),
-        );
-    }
+    let other_way = "move the secret to a file of its own with `app_secret_file`";
+    private_itself(value, "the secret", Some(other_way));
     Some(secret)
+}
+
+/// Warns of a secret in the configuration itself where others can read that.
+fn private_itself(value: &Value<'_>, secret: &str, other_way: Option<&str>) {
+    let source = value.notes.source();
+    if source.readable_by_others() {
+        let path = source.path().display();
+        let help = match other_way {
+            Some(way) => format!("`chmod 600 {path}`, or {way}"),
+            None => format!("`chmod 600 {path}`"),
+        };
+        let message = format!("{secret} stands in a file that other users can read");
+        value.warning(message, help);
+    }
 }
 
 /// Warns of a file that others can read.

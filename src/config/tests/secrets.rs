@@ -177,6 +177,24 @@ fn a_wrong_variable_or_credential_is_not_passed_over() {
 #[case("app_secret: inline", 0o600, 0o640, Some("feishu.app_secret"))]
 #[case("app_secret: inline", 0o600, 0o604, Some("feishu.app_secret"))]
 #[case("user_token_file: secret", 0o600, 0o644, None)]
+#[case(
+    "app_secret_file: secret\n  proxy: http://me:pass@proxy:3128",
+    0o600,
+    0o644,
+    Some("feishu.proxy")
+)]
+#[case(
+    "app_secret_file: secret\n  proxy: http://me:pass@proxy:3128",
+    0o600,
+    0o600,
+    None
+)]
+#[case(
+    "app_secret_file: secret\n  proxy: http://proxy:3128",
+    0o600,
+    0o644,
+    None
+)]
 fn a_secret_that_others_can_read_is_warned_about(
     #[case] key: &str,
     #[case] secret_mode: u32,
