@@ -23,8 +23,8 @@ target="${CARGO_TARGET_DIR:-target}"
 remap="--remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=/cargo"
 RUSTFLAGS="${RUSTFLAGS:-} $remap" cargo build --release --locked >&2
 
-# cargo-deb reads the assets of target/packaging wherever the target directory is.
-made="$target/packaging"
+# cargo-deb looks for these here, also where the target directory is another: it replaces no path but target/release.
+made=target/packaging
 mkdir -p "$made"
 pixcell="$target/release/pixcell"
 "$pixcell" man >"$made/pixcell.1"
