@@ -8,7 +8,7 @@ use std::os::unix::fs::symlink;
 use std::time::{Duration, Instant};
 
 use pixcell::image::ContentHash;
-use pixcell::sandbox::{Permission, SheetSpec};
+use pixcell::sandbox::{Endpoint, Fault, Permission, SheetSpec};
 use rstest::rstest;
 use serde_json::Value;
 
@@ -459,4 +459,26 @@ fn a_browser_shows_a_new_picture_and_its_revision_without_a_reload() {
         "return document.documentElement.lang + document.querySelector('.list h2').textContent",
     );
     assert_eq!(heading, "zh-CN未发送 1");
+}
+
+#[test]
+fn a_browser_asks_for_no_picture_where_one_waits() {
+    let rig = started();
+    let Some(browser) = Browser::open(&format!("http://{}/", rig.page())) else {
+        return;
+    };
+    let note = "return document.querySelector('.mapping .note')?.textContent";
+    browser.wait(note, |note| {
+        note.as_str()
+            .is_some_and(|note| note.contains("Drop a picture into"))
+    });
+    rig.fault(Fault::on(Endpoint::ValuesImage).answer(403, 91_403, "no permission"));
+    rig.drop_file("B2.png", &png(1));
+    browser.wait(note, |note| *note == "No cell has been written yet.");
+    let gate = "return document.querySelector('.gate strong')?.textContent";
+    browser.wait(gate, |title| {
+        title
+            .as_str()
+            .is_some_and(|title| title.starts_with("Nothing is sent to lobby"))
+    });
 }

@@ -195,7 +195,9 @@ function showMappings(view) {
     const cells = view.cells.filter((cell) => cell.mapping === mapping.name);
     place(list, cells.map(card));
     note.hidden = cells.length > 0 && !missing;
-    note.textContent = missing ? say(words.missing, mapping.state.why) : say(words.empty, mapping.folder);
+    // Nothing more is to be dropped where pictures wait already, nor where nobody looks any more.
+    const idle = mapping.images > 0 || !mapping.folder;
+    note.textContent = missing ? say(words.missing, mapping.state.why) : idle ? words.none : say(words.empty, mapping.folder);
     return section;
   });
   place(byId("mappings"), sections);
