@@ -60,9 +60,14 @@ pub(super) fn identify(folder: &Path) -> io::Result<Identity> {
             "it is not a folder",
         ));
     }
-    // Permission to list it is asked here, where it is told, rather than seen as an empty folder. Asked for
-    // and not tried: opening it would be an event of its own for whoever watches it.
-    accessat(CWD, folder, Access::READ_OK, AtFlags::EACCESS)?;
+    // Permission to list it and to reach its files is asked here, where it is told, rather than seen as an
+    // empty folder. Asked for and not tried: opening it would be an event of its own for whoever watches it.
+    accessat(
+        CWD,
+        folder,
+        Access::READ_OK | Access::EXEC_OK,
+        AtFlags::EACCESS,
+    )?;
     Ok(Identity {
         device: meta.dev(),
         inode: meta.ino(),

@@ -4,6 +4,7 @@
 //! between. What may not be read is told, asked for at every probe, and hides nothing else.
 
 use std::collections::BTreeSet;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -222,9 +223,16 @@ impl Watched {
                     heard
                 }
                 () = sleep_until(next_probe) => {
-                    if self.identity().await.ok() != Some(identity) {
-                        warn!(mapping = %name, "{folder} was removed or replaced");
-                        return Ended::Anew;
+                    match self.identity().await {
+                        Ok(now) if now == identity => {}
+                        Err(error) if error.kind() != ErrorKind::NotFound => {
+                            warn!(mapping = %name, "{folder} can be listed no longer: {error}");
+                            return Ended::Anew;
+                        }
+                        _ => {
+                            warn!(mapping = %name, "{folder} was removed or replaced");
+                            return Ended::Anew;
+                        }
                     }
                     let heard = self.list_gaps(&mut all).await;
                     next_probe = Instant::now() + PROBE;

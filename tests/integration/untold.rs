@@ -129,6 +129,32 @@ fn what_is_written_while_the_daemon_starts_is_all_found() {
 }
 
 #[test]
+fn a_folder_that_may_not_be_read_any_more_is_named_and_taken_up_when_it_may() {
+    let Some(mut rig) = bound_by_modes() else {
+        return;
+    };
+    rig.plan.watch = "rescan_every: 1h".into();
+    rig.write_config();
+    rig.start();
+    rig.drop_file("B1.png", &png(1));
+    rig.expect("B1", &png(1));
+    // Names alone, without a way to what they name; and not even those.
+    for (row, mode) in [(2, 0o400), (3, 0o000)] {
+        let name = format!("B{row}");
+        set_mode(&rig.path(FOLDER), mode);
+        wait_state(&mut rig, "missing");
+        assert_eq!(state(&mut rig)["why"], "Permission denied (os error 13)");
+        set_mode(&rig.path(FOLDER), 0o700);
+        rig.drop_file(format!("{name}.png"), &png(row));
+        rig.expect(&name, &png(row));
+        wait_state(&mut rig, "native");
+    }
+    rig.warned(&["can be listed no longer: Permission denied"]);
+    assert!(!rig.daemon().stderr().contains("removed or replaced"));
+    rig.finish(3);
+}
+
+#[test]
 fn a_close_is_heard_and_nothing_waits_for_a_quiet_time_then() {
     let mut rig = Rig::with(|plan| plan.watch = "settle: 10m".into());
     rig.start();

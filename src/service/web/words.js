@@ -41,7 +41,7 @@ const WORDS = {
     appGate: "暂停发送", laneGate: "暂停发送到 {}",
     nextTry: "{} 后重试", tryNow: "正在重试", since: "自 {} 起",
     comparing: "正在将文件夹与已写入的内容进行比较。",
-    folder: { starting: "尚未检查", native: "监视中", poll: "定期列出监视", missing: "不存在", stuck: "无响应" },
+    folder: { starting: "尚未检查", native: "监视中", poll: "定期列出监视", missing: "无法列出", stuck: "无响应" },
     unconfigured: "已不在配置中",
     images: ["1 张图片", "{} 张图片"],
     counts: { queued: "等待中", parked: "已搁置", rejected: "被拒绝", held: "暂缓" },
