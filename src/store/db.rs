@@ -48,8 +48,8 @@ use super::txn::{self, Abort, Steps, TALLY, Tally, Txn, queue_key, slot_key, sta
 use crate::blocking::{beside, off_runtime_in_time};
 use crate::placement::SlotAddress;
 
-/// sled's page cache. Its own default is 1 GiB. More is resident for nothing: what is asked for often is small.
-const CACHE_BYTES: u64 = 6 * 1024 * 1024;
+/// sled's page cache. Its own default is 1 GiB.
+const CACHE_BYTES: u64 = 8 * 1024 * 1024;
 /// sled's threads may hold its lock for a moment after its last handle is gone (measured: a reopening
 /// in the same process failed about once in 700 times on a busy machine). Another process cannot be the
 /// holder: [`super::Lock`] is taken first.
