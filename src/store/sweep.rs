@@ -16,8 +16,9 @@ pub(super) const LEAST_BYTES: u64 = 16 << 20;
 /// `PAGE_CONSOLIDATION_THRESHOLD`).
 const CHANGES: usize = 10;
 /// So many steps of transactions pay for one page that is moved. A picture takes three steps and some 3 kB of
-/// the file; a page has some 2 kB. Measured with 20,000 files rewritten three times: 52 MB without, 29 MB
-/// with 4, 19 MB with 2 and 15 MB with 1, for 11, 26 and 42 % more bytes written.
+/// the file; a page has some 2 kB. Measured with 20,000 files rewritten three times, counted in transactions:
+/// 52 MB without, 29 MB with a page for 4 of them, 19 MB for 2 and 15 MB for 1, with 11, 26 and 42 % more bytes
+/// written.
 const STEPS: usize = 2;
 
 /// Moves pages in one database.
