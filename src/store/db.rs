@@ -192,11 +192,9 @@ impl Store {
             source,
         };
         let log = sync_new(dir).map_err(unsynced)?;
-        let [theirs, swept] = [log.try_clone(), log.try_clone()];
-        let sweep =
-            Sweep::new(&db, swept.map_err(unsynced)?, sweep::LEAST_BYTES).map_err(failed)?;
-        let flusher = Flusher::start(db.clone(), theirs.map_err(unsynced)?, sweep);
-        let flusher = flusher.map_err(unsynced)?;
+        let their_log = log.try_clone().map_err(unsynced)?;
+        let sweep = Sweep::new(&db, sweep::LEAST_BYTES).map_err(failed)?;
+        let flusher = Flusher::start(db.clone(), their_log, sweep).map_err(unsynced)?;
         // Counted with the first line that is added: counting reads all of it, and a start need not wait.
         let history_len = AtomicUsize::new(usize::MAX / 2);
         let store = Self(Arc::new(Inner {

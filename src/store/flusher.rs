@@ -54,7 +54,7 @@ impl Flusher {
                         let _ = log.sync_data();
                     }
                     let steps = ours.steps.swap(0, Ordering::Relaxed);
-                    sweep.pay(steps, || *ours.state() != State::Ended);
+                    sweep.pay(&log, steps, || *ours.state() != State::Ended);
                 }
             })?;
         Ok(Self {

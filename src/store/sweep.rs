@@ -25,7 +25,6 @@ const STEPS: usize = 2;
 #[derive(Debug)]
 pub(super) struct Sweep {
     page: Tree,
-    log: File,
     least: u64,
     /// Steps that are not paid for yet.
     steps: usize,
@@ -33,25 +32,24 @@ pub(super) struct Sweep {
 }
 
 impl Sweep {
-    /// Of this database, with its file; one of up to `least` bytes is left alone.
-    pub fn new(db: &Db, log: File, least: u64) -> sled::Result<Self> {
+    /// Of this database; a file of up to `least` bytes is left alone.
+    pub fn new(db: &Db, least: u64) -> sled::Result<Self> {
         Ok(Self {
             page: db.open_tree("sweep")?,
-            log,
             least,
             steps: 0,
             change: 0,
         })
     }
 
-    /// So many further steps were recorded. Ends early when it is not to go on, or the disk refuses: whoever
+    /// So many further steps were recorded in the database's file, `log`. Ends early when it is not to go on, or the disk refuses: whoever
     /// records next is told.
-    pub fn pay(&mut self, steps: usize, goes_on: impl Fn() -> bool) {
-        let length = self.log.metadata().map_or(0, |meta| meta.len());
+    pub fn pay(&mut self, log: &File, steps: usize, goes_on: impl Fn() -> bool) {
+        let length = log.metadata().map_or(0, |meta| meta.len());
         if length <= self.least {
             return;
         }
-        self.steps += steps;
+        self.steps = self.steps.saturating_add(steps);
         while self.steps >= STEPS && goes_on() {
             self.steps -= STEPS;
             for _ in 0..CHANGES {
@@ -76,8 +74,7 @@ mod tests {
         let config = sled::Config::new().path(dir.path()).flush_every_ms(None);
         let db = config.open().unwrap();
         let log = File::open(dir.path().join("db")).unwrap();
-        let file_log = log.try_clone().unwrap();
-        let mut sweep = Sweep::new(&db, file_log, least).unwrap();
+        let mut sweep = Sweep::new(&db, least).unwrap();
         let (often, seldom) = (
             db.open_tree("often").unwrap(),
             db.open_tree("seldom").unwrap(),
@@ -92,7 +89,7 @@ mod tests {
             let value = [turn.to_be_bytes().as_slice(), &[0; 100]].concat();
             seldom.insert(key, value).unwrap();
             if turn % 200 == 0 {
-                sweep.pay(600, || true);
+                sweep.pay(&log, 600, || true);
                 db.flush().unwrap();
             }
         }
