@@ -132,25 +132,33 @@ fn filled(files: u32) -> (Rig, Line) {
     let begun = Instant::now();
     // Ready or not: the first comparison of so many takes longer than tests wait for.
     rig.start_unready();
-    written(&rig, u64::from(each * DOCUMENTS), FILLING);
+    let state = written(&rig, u64::from(each * DOCUMENTS), FILLING);
     let time = begun.elapsed().as_secs_f64();
     rig.stop();
     let line = Line {
         what: format!("{files} files found at a start, until the last one is written"),
-        measured: format!("{time:.1} s, {:.0} a second", f64::from(files) / time),
+        measured: format!(
+            "{time:.1} s, {:.0} a second; the state's file at most {} MB",
+            f64::from(files) / time,
+            state.div_ceil(1_000_000)
+        ),
         beside: String::new(),
-        goal: "",
+        goal: "150 MB",
     };
     (rig, line)
 }
 
-/// Waits until so many writes have been made in all, and no more are under way.
-fn written(rig: &Rig, writes: u64, limit: Duration) {
+/// Waits until so many writes have been made in all, and no more are under way; the most bytes that the state's
+/// file had meanwhile.
+fn written(rig: &Rig, writes: u64, limit: Duration) -> u64 {
     let end = Instant::now() + limit;
+    let mut most = 0;
     loop {
+        let file = fs::metadata(rig.path("state/db/db"));
+        most = most.max(file.map_or(0, |file| file.len()));
         let state = rig.state();
         if state.calls(Endpoint::ValuesImage) >= writes && state.in_flight.is_empty() {
-            return;
+            return most;
         }
         assert!(
             Instant::now() < end,
