@@ -1,4 +1,4 @@
-//! sled behind types: the trees, the transactions that keep them in step, and durability.
+//! sled behind types: the trees, and the transactions that keep them in step.
 //!
 //! | tree | key | value |
 //! | --- | --- | --- |
@@ -17,16 +17,10 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::fs::File;
-use std::hash::{BuildHasher, Hasher, RandomState};
-use std::io;
-use std::os::unix::fs::MetadataExt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, OnceLock};
 
-use backon::{BlockingRetryable, ConstantBuilder};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sled::transaction::{
@@ -41,29 +35,14 @@ use super::flusher::Flusher;
 use super::generation::Generation;
 use super::known::{Known, Stand};
 use super::record::{Done, Event, FileRecord, Fingerprint, Job, JobState, SlotRecord, Timestamp};
-use super::sweep::{self, Sweep};
-use super::through::{Answer, Failure, Go, Through};
+use super::through::Through;
 use super::together::{Member, Together};
-use super::txn::{self, Abort, Steps, TALLY, Tally, Txn, queue_key, slot_key, stamp};
-use crate::blocking::{beside, off_runtime_in_time};
+use super::txn::{self, Abort, Steps, TALLY, Tally, Txn};
+use crate::blocking::off_runtime_in_time;
 use crate::placement::SlotAddress;
 
-/// sled's page cache. Its own default is 1 GiB.
-const CACHE_BYTES: u64 = 8 * 1024 * 1024;
-/// sled's threads may hold its lock for a moment after its last handle is gone (measured: a reopening
-/// in the same process failed about once in 700 times on a busy machine). Another process cannot be the
-/// holder: [`super::Lock`] is taken first.
-const STILL_CLOSING: ConstantBuilder = ConstantBuilder::new()
-    .with_delay(Duration::from_millis(10))
-    .with_max_times(500);
 /// How many lines of history are kept.
 const HISTORY_MOST: usize = 10_000;
-/// Where in `meta` stands from where on numbers are new.
-const IDS_FROM: &str = "ids from";
-/// Grows when the trees or keys change.
-/// 1: no tally. Opening such a store adds it.
-pub(super) const SCHEMA: u32 = 2;
-
 /// The store. Cheap to clone.
 #[derive(Clone)]
 pub struct Store(Arc<Inner>);
@@ -110,23 +89,6 @@ pub struct Waiting {
     pub due: Timestamp,
 }
 
-/// Recorded, and not on disk before [`Store::settle`].
-#[derive(Debug)]
-#[must_use = "a power cut, or the end of the process, takes what is not settled"]
-pub struct Unsettled {
-    /// The sequence of a receipt.
-    receipt: Option<u64>,
-    /// See [`Self::may_be_lost`].
-    may_be_lost: bool,
-}
-
-impl Unsettled {
-    /// Whether nothing wrong follows when it is lost: the intent of a call for a slot that nothing is known of.
-    pub fn may_be_lost(&self) -> bool {
-        self.may_be_lost
-    }
-}
-
 /// How many of each there are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Totals {
@@ -153,165 +115,22 @@ impl Totals {
     }
 }
 
+mod durable;
 mod files;
 mod jobs;
+mod opening;
 mod read;
 pub(super) mod rewrite;
 mod rows;
 
+pub use durable::Unsettled;
 pub use files::{Placed, Reconfigured};
+pub(super) use opening::SCHEMA;
+use opening::{IDS_FROM, open_db, read_meta};
 pub use rows::RowColumn;
 
 type Result<T> = std::result::Result<T, StoreError>;
-/// Queue entries, each with its slot's key.
-type Entries = HashMap<Vec<u8>, Vec<u8>>;
 impl Store {
-    /// Opens or creates the database in `dir`. [`super::open`] is the way in: it takes care of damage.
-    /// Its epoch is later than `epoch` and than that of its last run.
-    pub(super) fn open(dir: &Path, epoch: u64) -> Result<Self> {
-        let failed = |source| StoreError::Sled {
-            dir: dir.into(),
-            source,
-        };
-        let db = open_db(dir).map_err(failed)?;
-        let tree = |name| db.open_tree(name).map_err(failed);
-        let (files, slots, queue) = (tree("files")?, tree("slots")?, tree("queue")?);
-        let (history, rows, meta) = (tree("history")?, tree("rows")?, tree("meta")?);
-        let found: u32 = read_meta(dir, &meta, "schema")?.unwrap_or(SCHEMA);
-        if found > SCHEMA {
-            return Err(StoreError::Newer {
-                dir: dir.into(),
-                found,
-            });
-        }
-        let epoch = epoch.max(read_meta(dir, &meta, "epoch")?.unwrap_or(0)) + 1;
-        let tally: Option<Tally> = read_meta(dir, &meta, "tally")?;
-        let ids_from = read_meta(dir, &meta, IDS_FROM)?.unwrap_or(0);
-        let unsynced = |source| StoreError::Sync {
-            dir: dir.into(),
-            source,
-        };
-        let log = sync_new(dir).map_err(unsynced)?;
-        let their_log = log.try_clone().map_err(unsynced)?;
-        let sweep = Sweep::new(&db, sweep::LEAST_BYTES).map_err(failed)?;
-        let flusher = Flusher::start(db.clone(), their_log, sweep).map_err(unsynced)?;
-        // Counted with the first line that is added: counting reads all of it, and a start need not wait.
-        let history_len = AtomicUsize::new(usize::MAX / 2);
-        let store = Self(Arc::new(Inner {
-            dir: dir.into(),
-            flusher,
-            db,
-            files,
-            slots,
-            queue,
-            history,
-            rows,
-            meta,
-            history_len,
-            refused: AtomicBool::new(false),
-            log,
-            together: Together::default(),
-            through: Through::default(),
-            epoch,
-            id: tally.map_or_else(any_id, |tally| tally.store),
-            was: found,
-            ids_from,
-            generation: OnceLock::new(),
-            wakers: Mutex::default(),
-            known: Known::default(),
-        }));
-        let slots = store.mend_queue()?;
-        match tally {
-            Some(tally) if tally.slots == slots => {}
-            None if found < SCHEMA || store.0.slots.is_empty() => {
-                let tally = Tally {
-                    store: store.0.id,
-                    sequence: store.next_id()?,
-                    slots,
-                };
-                store.put_meta("tally", &tally)?;
-            }
-            _ => return Err(StoreError::WentBack { dir: dir.into() }),
-        }
-        store.put_meta("schema", &SCHEMA)?;
-        store.put_meta("epoch", &epoch)?;
-        store.sync()?;
-        Ok(store)
-    }
-
-    /// Puts the queue in step with the slots, which alone say what waits, and so reads every slot once.
-    /// Returns the sum of their stamps.
-    fn mend_queue(&self) -> Result<u64> {
-        let middle = self.middle_slot()?;
-        let (first, second) = std::thread::scope(|scope| {
-            let second = scope.spawn(|| self.survey(self.0.slots.range(middle.clone()..)));
-            let first = self.survey(self.0.slots.range(..middle.clone()));
-            (first, second.join())
-        });
-        let (mut wanted, stamps) = first?;
-        let (more, others) = second.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
-        wanted.extend(more);
-        let stamps = stamps.wrapping_add(others);
-        for entry in &self.0.queue {
-            let (place, key) = entry.map_err(|source| self.failed(source))?;
-            if wanted
-                .remove(place.as_ref())
-                .is_none_or(|wanted| key != wanted)
-            {
-                self.0
-                    .queue
-                    .remove(place)
-                    .map_err(|source| self.failed(source))?;
-            }
-        }
-        for (place, key) in wanted {
-            self.0
-                .queue
-                .insert(place, key)
-                .map_err(|source| self.failed(source))?;
-        }
-        Ok(stamps)
-    }
-
-    /// A key in the midst of the slots: by the first byte in which the first and the last of them differ.
-    fn middle_slot(&self) -> Result<Vec<u8>> {
-        let of = |end: sled::Result<Option<(sled::IVec, _)>>| {
-            let end = end.map_err(|source| self.failed(source))?;
-            Ok(end.map_or_else(Vec::new, |(key, _): (_, sled::IVec)| key.to_vec()))
-        };
-        let (first, mut last) = (of(self.0.slots.first())?, of(self.0.slots.last())?);
-        let same = first
-            .iter()
-            .zip(&last)
-            .take_while(|(one, other)| one == other);
-        let at = same.count();
-        last.truncate(at + 1);
-        if let (Some(high), Some(low)) = (last.get_mut(at), first.get(at)) {
-            *high = low.midpoint(*high).saturating_add(1);
-        }
-        Ok(last)
-    }
-
-    /// The queue entries that these slots ask for, each with the slot's key, and the sum of the slots' stamps.
-    fn survey(&self, slots: sled::Iter) -> Result<(Entries, u64)> {
-        let (mut wanted, mut stamps) = (Entries::new(), 0_u64);
-        for entry in read::letting_go(&self.0.slots, slots) {
-            let (key, sealed) = entry.map_err(|source| self.failed(source))?;
-            let damaged = |damage| self.damaged("slots", damage);
-            let (sequence, slot): (_, SlotRecord) =
-                envelope::open(&key, &sealed).map_err(damaged)?;
-            stamps = stamps.wrapping_add(stamp(&key, sequence));
-            if slot.job.is_none() {
-                continue;
-            }
-            let address = postcard::from_bytes(&key).map_err(|_| damaged(Damage::Content))?;
-            if let (Some(place), Ok(key)) = (queue_key(&address, &slot), slot_key(&address)) {
-                wanted.insert(place, key);
-            }
-        }
-        Ok((wanted, stamps))
-    }
-
     /// Which database this is.
     pub(super) fn id(&self) -> u64 {
         self.0.id
@@ -419,94 +238,6 @@ impl Store {
         let id = self.0.db.generate_id();
         let id = id.map_err(|source| self.failed(source))?;
         Ok(self.0.ids_from.saturating_add(id))
-    }
-
-    /// Writes everything through to the disk. sled's own `flush` leaves the last step to a background
-    /// thread on Linux (spacejam/sled#1351), so a power cut could take what it acknowledged.
-    ///
-    /// # Errors
-    /// When sled or the disk fails.
-    pub fn sync(&self) -> Result<()> {
-        self.0.flusher.clean();
-        self.0.db.flush().map_err(|source| self.failed(source))?;
-        self.0
-            .log
-            .sync_data()
-            .map_err(|source| self.unsynced(source))
-    }
-
-    /// Has what was recorded on disk when it returns, and everything that was recorded before it; in one
-    /// go for all who ask at the same time.
-    ///
-    /// # Errors
-    /// When sled or the disk fails; after that always.
-    pub async fn settle(&self, unsettled: Unsettled) -> Result<()> {
-        let answer = self.0.through.join(unsettled.receipt);
-        self.go(answer).await
-    }
-
-    /// The same, but waits until `alone` for somebody else to ask, and then costs no sync of its own.
-    ///
-    /// # Errors
-    /// As [`Self::settle`].
-    pub async fn settle_in_company(
-        &self,
-        unsettled: Unsettled,
-        alone: impl Future<Output = ()>,
-    ) -> Result<()> {
-        let mut answer = self.0.through.join(unsettled.receipt);
-        tokio::select! {
-            // Whoever it was hears of a failure as well.
-            _ = answer.ended() => {}
-            () = alone => {}
-        }
-        self.go(answer).await
-    }
-
-    async fn go(&self, mut answer: Answer) -> Result<()> {
-        if self.0.through.begin(&answer) {
-            let store = self.clone();
-            beside(move || store.0.through.work(|go| store.write_through(go)));
-        }
-        let failed = |(kind, text)| self.unsynced(io::Error::new(kind, text));
-        answer.ended().await.map_err(failed)
-    }
-
-    fn write_through(&self, go: &Go) -> std::result::Result<(), Failure> {
-        let done = catch_unwind(AssertUnwindSafe(|| {
-            self.0.flusher.clean();
-            self.0.db.flush().map_err(io::Error::from)?;
-            self.0.log.sync_data()?;
-            // Never before it is on disk: the mark would accuse a healthy database.
-            match self.0.generation.get() {
-                Some(generation) if go.receipt > 0 => generation
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .raise(go.receipt),
-                _ => Ok(()),
-            }
-        }));
-        // Those who wait must hear of it.
-        let done = done.unwrap_or_else(|_| Err(io::Error::other("it failed inside pixcell")));
-        done.map_err(|error| (error.kind(), error.to_string()))
-    }
-
-    /// Whether the files that are written to are still those in the state directory. sled goes on into
-    /// files that were deleted without an error.
-    ///
-    /// # Errors
-    /// When they are not, or it cannot be told.
-    pub fn still_there(&self) -> Result<()> {
-        let ours = self.0.log.metadata();
-        let named = std::fs::metadata(self.0.dir.join("db"));
-        match (ours, named) {
-            (Ok(ours), Ok(named)) if (ours.dev(), ours.ino()) == (named.dev(), named.ino()) => {
-                Ok(())
-            }
-            _ => Err(StoreError::Gone {
-                dir: self.0.dir.clone(),
-            }),
-        }
     }
 
     /// Runs `body` on all trees at once: all of it is recorded, or nothing.
@@ -682,25 +413,6 @@ impl std::fmt::Debug for Store {
     }
 }
 
-/// sled gives this as an I/O error of no particular kind, with the system's answer in its text alone.
-fn is_locked(error: &sled::Error) -> bool {
-    matches!(error, sled::Error::Io(io) if io.to_string().starts_with("could not acquire lock"))
-}
-
-/// Opens or creates the database itself.
-fn open_db(dir: &Path) -> sled::Result<Db> {
-    let config = sled::Config::new()
-        .path(dir)
-        .cache_capacity(CACHE_BYTES)
-        .mode(sled::Mode::LowSpace)
-        // See the flusher.
-        .flush_every_ms(None);
-    (|| config.open())
-        .retry(STILL_CLOSING)
-        .when(is_locked)
-        .call()
-}
-
 fn event(address: &SlotAddress, job: &Job, done: Done, at: Timestamp) -> Event {
     Event {
         at,
@@ -709,38 +421,6 @@ fn event(address: &SlotAddress, job: &Job, done: Done, at: Timestamp) -> Event {
         hash: job.hash,
         done,
     }
-}
-
-fn any_id() -> u64 {
-    RandomState::new().build_hasher().finish()
-}
-
-fn read_meta<T: DeserializeOwned>(dir: &Path, meta: &Tree, key: &str) -> Result<Option<T>> {
-    let found = meta.get(key).map_err(|source| StoreError::Sled {
-        dir: dir.into(),
-        source,
-    })?;
-    found
-        .map(|sealed| {
-            envelope::unseal(key.as_bytes(), &sealed).map_err(|damage| StoreError::Damaged {
-                dir: dir.into(),
-                tree: "meta",
-                damage,
-            })
-        })
-        .transpose()
-}
-
-/// Makes the new database's files and folders survive a power cut, and hands out its log file.
-fn sync_new(dir: &Path) -> std::io::Result<File> {
-    let log = File::open(dir.join("db"))?;
-    log.sync_all()?;
-    File::open(dir.join("conf"))?.sync_all()?;
-    File::open(dir)?.sync_all()?;
-    if let Some(parent) = dir.parent() {
-        File::open(parent)?.sync_all()?;
-    }
-    Ok(log)
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use super::super::fixture::{address, file, job, settle, target};
 use super::super::record::{FileKey, FileRecord, Fingerprint, Parked, Release, Seen, Verdict};
+use super::super::txn::slot_key;
 use super::*;
 use crate::config::SpreadsheetRef;
 use crate::image::ContentHash;

@@ -1,0 +1,308 @@
+//! Looks at one file and records what it means. Blocks, and knows nothing of other looks.
+
+use std::fs::Metadata;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tracing::{debug, info};
+
+use super::refusal::Refusal;
+use super::{Context, LARGE_BYTES, Next};
+use crate::config::MappingName;
+use crate::intake::decide::{Decision, Offer, decide, is_outdated};
+use crate::intake::read::{Looked, Rest, look_and_copy};
+use crate::intake::readers::Beat;
+use crate::intake::settle::Due;
+use crate::placement::{Placement, RelPath, Route, SlotAddress};
+use crate::store::{
+    Arrival, FileKey, FileRecord, Fingerprint, Placed, Seen, SlotRecord, Store, StoreError,
+    Timestamp, Verdict,
+};
+
+/// Where the rules send a file.
+pub(super) enum Place {
+    Slot(SlotAddress),
+    Unplaceable(String),
+    None,
+}
+
+impl Place {
+    pub fn placed(&self) -> Placed<'_> {
+        match self {
+            Self::Slot(address) => Placed::In(address),
+            Self::Unplaceable(_) => Placed::Without,
+            Self::None => Placed::Nowhere,
+        }
+    }
+
+    pub fn slot(&self) -> Option<&SlotAddress> {
+        match self {
+            Self::Slot(address) => Some(address),
+            _ => None,
+        }
+    }
+}
+
+pub(super) fn place(route: &Route, path: &RelPath) -> Place {
+    match route.rules.place(path) {
+        Placement::Slot { slot, .. } => Place::Slot(slot),
+        Placement::Unplaceable { reason, .. } => Place::Unplaceable(reason),
+        Placement::Ignored { .. } | Placement::NoRule => Place::None,
+    }
+}
+
+/// Looks at one file and records what it means.
+pub(super) fn look_and_record(
+    context: &Context,
+    due: &Due,
+    beat: &Beat,
+) -> Result<Next, StoreError> {
+    let (store, key, now) = (&context.store, due.key(), Timestamp::now());
+    let mapping = &due.route.mapping;
+    let place = place(&due.route, &due.path);
+    let known = store.file(&key)?;
+    if let Place::None = place {
+        return match known {
+            Some(_) => Ok(context.others(due, store.forget(&key, now)?)),
+            None => Ok(Next::Nothing),
+        };
+    }
+    let on_disk = mapping.folder.join(due.path.as_path()).symlink_metadata();
+    let unchanged = |known: &FileRecord| {
+        let same = on_disk
+            .as_ref()
+            .is_ok_and(|meta| Fingerprint::of(meta) == known.fingerprint);
+        // An event says that something happened, and two changes can have one time.
+        let sure = due.found.is_some() || !is_racy(known);
+        same && sure && known.slot.as_ref() == place.slot()
+    };
+    if known.as_ref().is_some_and(unchanged) {
+        return Ok(Next::Nothing);
+    }
+    let large = |meta: &Metadata| meta.len() > LARGE_BYTES;
+    if !due.large && on_disk.as_ref().is_ok_and(large) {
+        return Ok(Next::Large(Box::new(due.clone())));
+    }
+    let length = on_disk.as_ref().map_or(0, Metadata::len);
+    let within = length <= mapping.max_bytes;
+    let mut copying = context.copies.begin(&key, length).filter(|_| within);
+    // A malformed file that a recogniser trips over concerns that file alone.
+    let looked = catch_unwind(AssertUnwindSafe(|| {
+        let copy = copying.as_mut();
+        look_and_copy(
+            &mapping.folder,
+            &due.path,
+            mapping.max_bytes,
+            due.rest,
+            copy,
+            beat,
+        )
+    }))
+    .unwrap_or_else(|_| {
+        Looked::Unreadable("looking at it failed inside pixcell; please report it".into())
+    });
+    if let Looked::Gone | Looked::NoFile | Looked::Rejected { .. } = looked {
+        context.copies.forget(&key);
+    }
+    let refuse = |fingerprint, verdict, reason: String| {
+        let refusal = Refusal {
+            key: &key,
+            known: known.as_ref(),
+            place: &place,
+            fingerprint,
+            verdict,
+            max_bytes: mapping.max_bytes,
+            listed: due.found.is_some(),
+            now,
+        };
+        refusal.tell(&reason);
+        let others = store.refuse(&key, &refusal.record(reason))?;
+        Ok(context.others(due, others))
+    };
+    match (looked, &place) {
+        (
+            Looked::Image {
+                fingerprint,
+                hash,
+                format,
+            },
+            Place::Slot(address),
+        ) => {
+            // The bytes are later than what was heard when it was found, and so may be their event, which
+            // alone says when they arrived.
+            if due.found.is_some_and(|found| found != fingerprint)
+                && context.catch_up(&mapping.name)
+            {
+                let found = Some(fingerprint);
+                return Ok(Next::Heard(Box::new(Due {
+                    found,
+                    ..due.clone()
+                })));
+            }
+            if let Some(copying) = copying {
+                context.copies.keep(&key, hash, copying);
+            }
+            let seen = Seen::Image { hash, format };
+            let record = FileRecord {
+                fingerprint,
+                slot: Some(address.clone()),
+                seen,
+                at: now,
+            };
+            if known.is_some_and(|known| only_attributes_differ(&known, &record)) {
+                store.same_content(&key, &record, address, hash)?;
+                return Ok(Next::Nothing);
+            }
+            let outdated = due.first
+                && is_outdated(
+                    store,
+                    &store.slot(address)?,
+                    &mapping.folder,
+                    &key,
+                    &fingerprint,
+                )?;
+            let offer = Offer {
+                id: store.next_id()?,
+                hash,
+                format,
+                fingerprint,
+                source: key.clone(),
+                arrival: arrival(store, due, fingerprint),
+                outdated,
+                now,
+                min_interval: mapping.min_interval,
+            };
+            let offered = offer.clone();
+            let decide = move |slot: &mut SlotRecord| decide(slot, &offered);
+            let decision = store.take_image(&key, &record, address, decide)?;
+            tell(&key, address, &offer, decision);
+            Ok(Next::Nothing)
+        }
+        (Looked::Image { fingerprint, .. }, Place::Unplaceable(reason)) => {
+            refuse(fingerprint, Verdict::Rejected, reason.clone())
+        }
+        (
+            Looked::Rejected {
+                fingerprint,
+                reason,
+            },
+            _,
+        ) => refuse(fingerprint, Verdict::Rejected, reason),
+        (
+            Looked::Held {
+                fingerprint,
+                reason,
+            },
+            _,
+        ) => refuse(fingerprint, Verdict::Held, reason),
+        (Looked::Unreadable(reason), _) => {
+            let (known, fingerprint) = (known.as_ref(), Fingerprint::UNKNOWN);
+            let verdict = Verdict::Held;
+            let refusal = Refusal {
+                key: &key,
+                known,
+                place: &place,
+                fingerprint,
+                verdict,
+                max_bytes: mapping.max_bytes,
+                listed: due.found.is_some(),
+                now,
+            };
+            refusal.tell(&reason);
+            store.set_unreadable(&key, &refusal.record(reason))?;
+            Ok(Next::Nothing)
+        }
+        (Looked::Unsettled(fingerprint), _) => {
+            // A listing waits for one quiet time and not for a file that never rests.
+            let counted = due.counted && !matches!(due.rest, Rest::QuietAs(_));
+            let due = Due {
+                rest: Rest::QuietAs(fingerprint),
+                counted,
+                ..due.clone()
+            };
+            Ok(Next::Again(Box::new(due)))
+        }
+        (Looked::Changed, _) => {
+            let due = Due {
+                rest: Rest::Unknown,
+                counted: false,
+                ..due.clone()
+            };
+            Ok(Next::Again(Box::new(due)))
+        }
+        (Looked::Gone | Looked::NoFile, _) if known.is_some() => {
+            debug!(mapping = %mapping.name, file = %due.path, "gone");
+            Ok(context.others(due, store.forget(&key, now)?))
+        }
+        (Looked::Gone | Looked::NoFile, _) | (Looked::Image { .. }, Place::None) => {
+            Ok(Next::Nothing)
+        }
+    }
+}
+
+impl Context {
+    /// Waits for what the kernel has to tell of a folder; whether that is known to be told. Blocks.
+    pub fn catch_up(&self, mapping: &MappingName) -> bool {
+        let hearing = self.hearing.get(mapping);
+        hearing.is_some_and(|hearing| hearing.catch_up())
+    }
+
+    /// Files that were for the slot of a file that is gone: the newest of them is the newest now.
+    fn others(&self, gone: &Due, keys: Vec<FileKey>) -> Next {
+        let others = keys.into_iter().filter_map(|FileKey { mapping, path }| {
+            Some(Due {
+                route: Arc::clone(self.routes.of(&mapping)?),
+                path,
+                tick: gone.tick,
+                // As by a listing. Not looked at here: it may be another's folder, which may hang.
+                found: Some(Fingerprint::UNKNOWN),
+                first: false,
+                rest: Rest::Unknown,
+                counted: gone.counted,
+                large: false,
+            })
+        });
+        Next::Others(others.collect())
+    }
+}
+
+/// Clocks of file systems are coarse (FAT: 2 s): a file that was looked at so soon after its last change
+/// may have changed again without its times telling.
+const COARSEST_CLOCK: Duration = Duration::from_secs(2);
+
+fn is_racy(known: &FileRecord) -> bool {
+    let changed = u64::try_from(known.fingerprint.ctime / 1_000_000).unwrap_or(0);
+    known.at.since(Timestamp(changed)) < COARSEST_CLOCK
+}
+
+/// The same bytes written at the same time, with another owner, mode or inode: no new arrival.
+fn only_attributes_differ(known: &FileRecord, now: &FileRecord) -> bool {
+    let written = |record: &FileRecord| (record.fingerprint.size, record.fingerprint.mtime);
+    known.seen == now.seen && known.slot == now.slot && written(known) == written(now)
+}
+
+fn arrival(store: &Store, due: &Due, seen: Fingerprint) -> Arrival {
+    let listed = due.found.is_some();
+    Arrival {
+        epoch: store.epoch(),
+        tick: due.tick,
+        mtime: if listed { seen.mtime } else { 0 },
+        name: if listed {
+            due.path.as_bytes().to_vec()
+        } else {
+            Vec::new()
+        },
+    }
+}
+
+fn tell(key: &FileKey, address: &SlotAddress, offer: &Offer, decision: Decision) {
+    let FileKey { mapping, path } = key;
+    let (slot, hash) = (&address.slot, offer.hash);
+    match decision {
+        Decision::StaysParked => {
+            info!(%mapping, file = %path, %slot, %hash, "new image for a slot that is parked; see `pixcell status`");
+        }
+        decision => debug!(%mapping, file = %path, %slot, %hash, ?decision, "image"),
+    }
+}
