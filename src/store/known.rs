@@ -302,7 +302,7 @@ mod tests {
         store.set_unreadable(&key, &record).unwrap();
         assert!(!is_unchanged(&store, "a.png", 3, Placed::In(&here)));
         put(&store, "a.png", 3);
-        store.forget(&key, Timestamp(2)).unwrap();
+        store.forget(&key, None, Timestamp(2)).unwrap();
         assert!(!is_unchanged(&store, "a.png", 3, Placed::In(&here)));
     }
 
@@ -320,7 +320,7 @@ mod tests {
         let [a_hash, b_hash] = [&a, &b].map(|file| PathHash::of(&file.path));
         assert!(met(vec![a_hash, b_hash]));
         assert!(!met(vec![a_hash]));
-        store.forget(&b, Timestamp(2)).unwrap();
+        store.forget(&b, None, Timestamp(2)).unwrap();
         assert!(met(vec![a_hash]));
     }
 

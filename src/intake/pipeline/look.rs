@@ -64,7 +64,7 @@ pub(super) fn look_and_record(
     let known = store.file(&key)?;
     if let Place::None = place {
         return match known {
-            Some(_) => Ok(context.others(due, store.forget(&key, now)?)),
+            Some(_) => Ok(context.others(due, store.forget(&key, None, now)?)),
             None => Ok(Next::Nothing),
         };
     }
@@ -231,13 +231,21 @@ pub(super) fn look_and_record(
             };
             Ok(Next::Again(Box::new(due)))
         }
-        (Looked::Gone | Looked::NoFile, _) if known.is_some() => {
+        (Looked::Gone | Looked::NoFile, _) => {
+            // Its job can be there without its record: a changed configuration forgets refused files.
+            let waits = |address| {
+                Ok(store
+                    .slot(address)?
+                    .job
+                    .is_some_and(|job| job.source == key))
+            };
+            if known.is_none() && !place.slot().map_or(Ok(false), waits)? {
+                return Ok(Next::Nothing);
+            }
             debug!(mapping = %mapping.name, file = %due.path, "gone");
-            Ok(context.others(due, store.forget(&key, now)?))
+            Ok(context.others(due, store.forget(&key, place.slot(), now)?))
         }
-        (Looked::Gone | Looked::NoFile, _) | (Looked::Image { .. }, Place::None) => {
-            Ok(Next::Nothing)
-        }
+        (Looked::Image { .. }, Place::None) => Ok(Next::Nothing),
     }
 }
 

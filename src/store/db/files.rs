@@ -6,7 +6,7 @@ use crate::image::ContentHash;
 use crate::placement::{RelPath, SlotAddress};
 use crate::store::known::{Digest, PathHash};
 use crate::store::record::{
-    Done, FileKey, FileRecord, Fingerprint, Release, Seen, SlotRecord, Timestamp,
+    Done, FileKey, FileRecord, Fingerprint, Job, JobState, Release, Seen, SlotRecord, Timestamp,
 };
 
 impl Store {
@@ -115,7 +115,8 @@ impl Store {
         self.write(|txn| txn.put_file(key, &record))
     }
 
-    /// Records that a file's attributes changed and its content did not: that is no new arrival.
+    /// Records that a file's attributes changed and its content did not: that is no new arrival. A job that waited
+    /// for this look is due again.
     ///
     /// # Errors
     /// When sled fails or a record is damaged; nothing has changed then.
@@ -126,30 +127,47 @@ impl Store {
         address: &SlotAddress,
         hash: ContentHash,
     ) -> Result<()> {
-        self.write(|txn| {
+        let due = self.write(|txn| {
             txn.put_file(key, record)?;
             txn.slot(address, |slot| {
-                if let Some(job) = &mut slot.job
-                    && job.source == *key
-                    && job.hash == hash
-                {
-                    job.fingerprint = record.fingerprint;
+                let ours = |job: &&mut Job| job.source == *key && job.hash == hash;
+                let Some(job) = slot.job.as_mut().filter(ours) else {
+                    return false;
+                };
+                job.fingerprint = record.fingerprint;
+                let stale = job.state == JobState::Stale;
+                if stale {
+                    job.state = JobState::Queued { due: record.at };
                 }
+                stale
             })
-        })
+        })?;
+        if due {
+            self.wake(&address.spreadsheet);
+        }
+        Ok(())
     }
 
-    /// Forgets a file that is gone. Its waiting job goes, and the history says so; the ledger stays.
+    /// Forgets a file that is gone. Its waiting job goes, and the history says so; the ledger stays. `place` is where
+    /// its job is when nothing is recorded of the file itself.
     /// Returns other files that were for the same slot, as [`Self::refuse`] does.
     ///
     /// # Errors
     /// When sled fails or a record is damaged; nothing has changed then.
-    pub fn forget(&self, key: &FileKey, now: Timestamp) -> Result<Vec<FileKey>> {
+    pub fn forget(
+        &self,
+        key: &FileKey,
+        place: Option<&SlotAddress>,
+        now: Timestamp,
+    ) -> Result<Vec<FileKey>> {
         let dropped = self.write(|txn| {
-            let Some(slot) = txn.file(key)?.map(|file| file.slot) else {
-                return Ok(None);
+            let slot = match txn.file(key)? {
+                Some(file) => {
+                    txn.remove_file(key)?;
+                    file.slot
+                }
+                None => place.cloned(),
             };
-            txn.remove_file(key)?;
             let Some(slot) = slot else { return Ok(None) };
             match txn.drop_job_of(&slot, key)? {
                 Some(job) => {

@@ -164,7 +164,7 @@ fn a_refused_or_vanished_file_takes_its_job_along_but_not_another_files() {
     store.refuse(&file("a.png"), &refused).unwrap();
     assert_eq!(store.slot(&place).unwrap().job, None);
     assert_eq!(store.queued(), 1);
-    store.forget(&file("c.png"), Timestamp(9)).unwrap();
+    store.forget(&file("c.png"), None, Timestamp(9)).unwrap();
     assert_eq!(store.queued(), 0);
     assert_eq!(
         store.history().next().unwrap().unwrap().done,
@@ -322,6 +322,50 @@ fn a_turn_without_a_call_settles_nothing_of_an_earlier_one() {
 }
 
 #[test]
+fn a_job_that_waits_for_a_look_is_due_when_only_attributes_of_its_file_changed() {
+    let (_dir, store) = store();
+    let (place, job) = (address("B2"), job(1, "a"));
+    offer(&store, &place, &job);
+    store.set_stale(&place, &job, false).unwrap();
+    assert_eq!(store.queued(), 0);
+    let record = FileRecord {
+        at: Timestamp(7),
+        ..image(&job, &place)
+    };
+    store
+        .same_content(&job.source, &record, &place, job.hash)
+        .unwrap();
+    assert_eq!(store.queued(), 1);
+    let state = store.slot(&place).unwrap().job.unwrap().state;
+    assert_eq!(state, JobState::Queued { due: Timestamp(7) });
+}
+
+#[test]
+fn a_job_goes_with_its_file_when_a_changed_configuration_had_forgotten_what_was_known_of_it() {
+    let (_dir, store) = store();
+    let (place, job) = (address("B2"), job(1, "a"));
+    offer(&store, &place, &job);
+    let unreadable = FileRecord {
+        seen: Seen::Refused {
+            verdict: Verdict::Held,
+            reason: "no permission".into(),
+        },
+        ..image(&job, &place)
+    };
+    store.set_unreadable(&job.source, &unreadable).unwrap();
+    let sent = |_: &FileKey, _: &SlotAddress| true;
+    store
+        .note_config(ContentHash::of(b"config"), Timestamp(1), sent)
+        .unwrap();
+    assert_eq!(store.file(&job.source).unwrap(), None);
+    assert!(store.slot(&place).unwrap().job.is_some());
+    store
+        .forget(&job.source, Some(&place), Timestamp(2))
+        .unwrap();
+    assert_eq!(store.slot(&place).unwrap().job, None);
+}
+
+#[test]
 fn when_the_newest_of_several_files_goes_the_others_are_looked_at_again() {
     let (_dir, store) = store();
     let place = address("B2");
@@ -338,7 +382,7 @@ fn when_the_newest_of_several_files_goes_the_others_are_looked_at_again() {
     store
         .take_image(&newer.source, &image(&newer, &place), &place, put)
         .unwrap();
-    let others = store.forget(&newer.source, Timestamp(5)).unwrap();
+    let others = store.forget(&newer.source, None, Timestamp(5)).unwrap();
     assert_eq!(others, [file("a.png")]);
     let again = store.file(&file("a.png")).unwrap().unwrap();
     assert_eq!(again.fingerprint, Fingerprint::UNKNOWN);
