@@ -131,7 +131,7 @@ pub async fn run(lane: Lane, stop: CancellationToken) -> Result<(), StoreError> 
         document: Document::default(),
         mended: 0,
         failures: 0,
-        unknown: (0, 0),
+        unknown: HashMap::new(),
         probing: Probing::default(),
         not_before: BTreeMap::new(),
         stop: stop.clone(),
@@ -173,8 +173,9 @@ struct Worker {
     mended: u64,
     /// Calls that failed in a row, those left out that did not reach the API.
     failures: u32,
-    /// A job, and how often in a row its call was answered with a code that nobody knows.
-    unknown: (u64, u32),
+    /// Jobs whose last call was answered with a code that nobody knows, and how often in a row; at most
+    /// [`UNKNOWN_MOST`](outcome::UNKNOWN_MOST).
+    unknown: HashMap<u64, u32>,
     /// Which gates this turn probes.
     probing: Probing,
     /// Slots whose last call was given up because the file changed, and when their interval is over.

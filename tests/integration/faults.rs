@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use pixcell::sandbox::{AnswerWhen, CallRecord, Cut, Endpoint, Fault, Outcome};
+use pixcell::sandbox::{AnswerWhen, CallRecord, Cut, Endpoint, Fault, Outcome, State};
 use rstest::rstest;
 use serde_json::Value;
 
@@ -69,6 +69,48 @@ fn a_passing_fault_costs_one_more_call(#[case] fault: Fault, #[case] told: &str)
     rig.daemon().wait_line(&["calls succeed again"]);
     assert_eq!(rig.state().sheet(DOC, SHEET).unwrap().revision, 1);
     rig.finish(2);
+}
+
+#[test]
+fn pictures_that_are_answered_with_an_unknown_code_are_parked_after_six_tries_each() {
+    let mut rig = Rig::started();
+    let cells = ["B2", "B3"];
+    for cell in cells {
+        let what = Fault::on(IMAGE).answer(200, 424_242, "what");
+        rig.fault(what.cell(cell).forever());
+        rig.drop_file(format!("{cell}.png"), &png(1));
+    }
+    // In turn, so that neither has two tries in a row.
+    for tries in 1..=6 {
+        for cell in cells {
+            let tried = |state: &State| calls_for(state, cell) >= tries;
+            if !tried(&rig.state()) {
+                rig.pixcell(&["retry", cell, "--config", "pixcell.yaml"])
+                    .with_code(0);
+            }
+            rig.wait("tried", tried);
+        }
+    }
+    for cell in cells {
+        rig.warned(&["parked", cell, "424242"]);
+    }
+    for cell in cells {
+        assert_eq!(calls_for(&rig.state(), cell), 6, "{cell}");
+    }
+    rig.stop();
+}
+
+/// Calls that were made for a cell.
+fn calls_for(state: &State, cell: &str) -> usize {
+    let range = format!("!{cell}:{cell}");
+    let calls = state.calls.iter();
+    calls
+        .filter(|call| {
+            call.range
+                .as_deref()
+                .is_some_and(|given| given.ends_with(&range))
+        })
+        .count()
 }
 
 #[rstest]

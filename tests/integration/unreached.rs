@@ -3,7 +3,7 @@
 
 use std::fs;
 
-use pixcell::sandbox::{DocumentSpec, Endpoint, Permission};
+use pixcell::sandbox::{DocumentSpec, Endpoint, Fault, Permission};
 use rstest::rstest;
 use serde_json::Value;
 
@@ -75,6 +75,36 @@ fn a_wrong_secret_stops_the_app_with_what_to_do_and_a_reload_goes_on() {
     }
     rig.finish(4);
     assert!(!rig.printed().contains("wrong-secret-12345"));
+}
+
+#[test]
+fn a_document_that_a_gateway_refuses_is_tried_less_and_less_while_others_are_written() {
+    let mut rig = Rig::with(|plan| {
+        plan.sandbox.documents.push(document("DocHall"));
+        plan.mappings.push(Mapping::new("hall", "hall", "DocHall"));
+    });
+    fs::create_dir(rig.path("hall")).unwrap();
+    rig.start();
+    let refused = Fault::on(Endpoint::ValuesImage).spreadsheet("DocHall");
+    rig.fault(refused.html(504).forever());
+    fs::write(rig.path("hall/B2.png"), png(1)).unwrap();
+    rig.warned(&["B2.png", "504"]);
+    // Each one that gets through says that the host is there.
+    for row in 1..=15 {
+        rig.drop_file(format!("C{row}.jpg"), &jpeg(row));
+        rig.expect(&format!("C{row}"), &jpeg(row));
+    }
+    let calls = rig.write_records().into_iter();
+    let calls = calls.filter(|call| call.spreadsheet.as_deref() == Some("DocHall"));
+    let calls: Vec<_> = calls.collect();
+    for (failures, pair) in calls.windows(2).enumerate() {
+        let waited = pair[1].started_ms - pair[0].ended_ms.unwrap();
+        assert!(
+            waited >= 1000 << failures,
+            "{waited} ms after {failures} earlier failures"
+        );
+    }
+    rig.stop();
 }
 
 #[rstest]

@@ -16,6 +16,9 @@ use crate::store::{FileKey, Job, Parked, Release, Store, Target, Timestamp};
 use crate::upload::gate::{Gate, Pause, Probe, SharedGate, Ticket};
 use crate::upload::react::{Probes, Reaction, back_off, react};
 
+/// Jobs whose answers with an unknown code are counted; when more have one, all are counted anew.
+pub(super) const UNKNOWN_MOST: usize = 1024;
+
 impl Worker {
     pub(super) async fn written(
         &mut self,
@@ -36,6 +39,7 @@ impl Worker {
         };
         let (receipt, ahead, (address, job, target)) = self.shared().store.call(written).await?;
         self.ahead = ahead;
+        self.unknown.remove(&job.id);
         self.got_through();
         let shared = self.shared().clone();
         let (waits, over) = oneshot::channel::<()>();
@@ -105,8 +109,10 @@ impl Worker {
             Reaction::Park(_) if resolving => Reaction::CloseLane(Probes::Person),
             reaction => reaction,
         };
-        // A host that is not reached says nothing of this lane: its own waits do not grow meanwhile.
-        if class != Class::Unreached {
+        // A host that is not reached says nothing of this lane: its own waits do not grow meanwhile. What a
+        // gateway answers may concern this document alone.
+        let answered = error.refusal().is_some();
+        if class != Class::Unreached || answered {
             self.failures = self.failures.saturating_add(1);
         }
         if matches!(class, Class::Document | Class::Cell) {
@@ -121,6 +127,8 @@ impl Worker {
         let due = match reaction {
             Reaction::Park(until) => {
                 self.failures = 0;
+                // Released, it gets as many tries again.
+                self.unknown.remove(&job.id);
                 return self
                     .park(address, job, parked(reason, Some(&error), until), untouched)
                     .await;
@@ -130,7 +138,7 @@ impl Worker {
                 let gate = &self.shared().gate;
                 self.close(gate, "the app", &job, slot, &error, (probes, probe));
                 // Others may get through and open it again, for ever: this lane then waits all the same.
-                if probes != Probes::Host {
+                if probes != Probes::Host || answered {
                     let wait = Pause {
                         wait: own_wait,
                         asked: false,
@@ -175,8 +183,13 @@ impl Worker {
                     failures: self.failures,
                     until: clock.after(wait),
                 });
-                // Behind the others, so that one job that always fails does not hold them up.
-                clock.after(back_off(job.attempts.saturating_sub(1)).min(wait))
+                // Behind the others, so that one job that always fails does not hold them up. When it fails for
+                // itself its waits grow, though others succeed in between.
+                let own = back_off(job.attempts.saturating_sub(1));
+                clock.after(match reaction {
+                    Reaction::BackOff => own,
+                    _ => own.min(wait),
+                })
             }
         };
         self.tell(LaneEvent::Failed {
@@ -190,20 +203,17 @@ impl Worker {
 
     /// How often in a row this job's call was answered with a code that nobody knows, this one included.
     fn unknown_answers(&mut self, job: &Job, class: Class) -> u32 {
-        let before = if self.unknown.0 == job.id {
-            self.unknown.1
-        } else {
-            0
-        };
-        self.unknown = (
-            job.id,
-            if class == Class::Unknown {
-                before + 1
-            } else {
-                before
-            },
-        );
-        self.unknown.1
+        if class != Class::Unknown {
+            self.unknown.remove(&job.id);
+            return 0;
+        }
+        // So many are no fault of the pictures.
+        if self.unknown.len() >= UNKNOWN_MOST {
+            self.unknown.clear();
+        }
+        let times = self.unknown.entry(job.id).or_default();
+        *times += 1;
+        *times
     }
 
     fn close(
