@@ -41,6 +41,7 @@ mod integration {
     mod state;
     mod sync;
     mod targets;
+    mod tls;
     mod trees;
     mod unreached;
     mod untold;

@@ -136,14 +136,19 @@ pub(super) fn network(error: reqwest::Error) -> CallError {
     } else {
         (Outcome::Unknown, Class::Busy)
     };
+    let error = error.without_url();
+    let why = chain(&error);
     let kind = match () {
+        // The words of rustls, which reqwest hands on as text alone.
+        () if why.contains("invalid peer certificate") => {
+            "the API's certificate is not trusted: see `feishu.ca_file` and this machine's clock"
+        }
         () if error.is_connect() => "the API cannot be reached",
         () if error.is_timeout() => "the API did not answer in time",
         () => "the connection to the API broke",
     };
-    let error = error.without_url();
     CallError::Network {
-        what: format!("{kind} ({})", chain(&error)),
+        what: format!("{kind} ({why})"),
         outcome,
         class,
     }
