@@ -199,7 +199,12 @@ impl UserToken {
                      the disk takes it; if pixcell ends before, the person has to consent again",
                     self.path.display()
                 );
-                *self.unsaved() = Some((access.clone(), bytes));
+                let mut unsaved = self.unsaved();
+                // Whatever was refreshed since, the file still has the token from before the first failure.
+                let before = unsaved
+                    .take()
+                    .map_or_else(|| access.clone(), |(before, _)| before);
+                *unsaved = Some((before, bytes));
             }
         }
         Ok(Fresh {
@@ -503,6 +508,39 @@ mod tests {
         fs::remove_dir(&new).unwrap();
         assert_eq!(fetch(&token, None, never).await.unwrap(), "u-2");
         assert!(fs::read_to_string(&path).unwrap().contains("r-2"));
+    }
+
+    #[tokio::test]
+    async fn of_two_answers_that_the_disk_does_not_take_the_second_is_written_later() {
+        let (dir, path) = file(&expiring(600), 0o600);
+        let token = UserToken::new(path.clone(), true);
+        let new = dir.path().join(".token.new");
+        let block = || {
+            // The rename finds nothing.
+            fs::remove_file(&new).unwrap();
+            fs::create_dir(&new).unwrap();
+        };
+        let first = async |refresh| {
+            block();
+            renewed(refresh).await
+        };
+        assert_eq!(fetch(&token, None, first).await.unwrap(), "u-2");
+        // The place can be made again, and what is put there cannot.
+        fs::remove_dir(&new).unwrap();
+        let second = async |refresh: SecretString| {
+            block();
+            assert_eq!(refresh.expose_secret(), "r-2");
+            Ok(Renewed {
+                access: "u-3".into(),
+                refresh: Some("r-3".into()),
+                lifetime: Duration::from_hours(2),
+            })
+        };
+        let fresh = token.renew(&"u-2".into(), "r-2".into(), second).await;
+        assert_eq!(fresh.unwrap().value.expose_secret(), "u-3");
+        fs::remove_dir(&new).unwrap();
+        assert_eq!(fetch(&token, None, never).await.unwrap(), "u-3");
+        assert!(fs::read_to_string(&path).unwrap().contains("r-3"));
     }
 
     #[tokio::test]
