@@ -166,6 +166,14 @@ impl Client {
         Ok(Self(Arc::new(inner), None))
     }
 
+    /// Takes over from `former` what only its memory has: a person's token that could not be stored. For a new
+    /// client, before it is used.
+    pub fn follow(&mut self, former: &Self) {
+        if let Some(inner) = Arc::get_mut(&mut self.0) {
+            inner.identity.follow(&former.0.identity);
+        }
+    }
+
     /// The same client, whose calls are counted from now on.
     #[must_use]
     pub fn counted_by(&self, meter: Arc<dyn Meter>) -> Self {

@@ -13,7 +13,7 @@ use std::future::Future;
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use secrecy::{ExposeSecret, SecretString};
@@ -53,13 +53,21 @@ struct Pair {
     fields: Option<Map<String, Value>>,
 }
 
+/// A pair that the disk did not take.
+#[derive(Clone)]
+struct Unsaved {
+    /// The token that the file has in its place.
+    before: SecretString,
+    bytes: Vec<u8>,
+}
+
 /// The token of one file.
 pub(super) struct UserToken {
     path: PathBuf,
     /// Whether there is an app's secret, which a refresh needs.
     can_refresh: bool,
-    /// A pair that the disk did not take, and the token that the file has in its place.
-    unsaved: Mutex<Option<(SecretString, Vec<u8>)>>,
+    /// Shared by all that have the same file. Changed by whoever has the turn with the file.
+    unsaved: Arc<Mutex<Option<Unsaved>>>,
     /// The last warning, so that it is told once.
     told: Mutex<String>,
 }
@@ -69,8 +77,16 @@ impl UserToken {
         Self {
             path,
             can_refresh,
-            unsaved: Mutex::default(),
+            unsaved: Arc::default(),
             told: Mutex::default(),
+        }
+    }
+
+    /// Goes on where `former` stands, which may still be in use: a pair that the disk did not take is nowhere
+    /// else.
+    pub(super) fn follow(&mut self, former: &Self) {
+        if self.path == former.path {
+            self.unsaved = Arc::clone(&former.unsaved);
         }
     }
 
@@ -145,8 +161,11 @@ impl UserToken {
         F: Future<Output = Result<Renewed, CallError>>,
     {
         let path = self.path.clone();
-        let ready = off_runtime(move || ready(&path)).await;
-        let (turn, place) = ready.map_err(|error| {
+        let ready = off_runtime(move || {
+            let (path, turn) = turn(&path)?;
+            place(&path).map(|place| (turn, place))
+        });
+        let (turn, place) = ready.await.map_err(|error| {
             CallError::NoToken(format!(
                 "a refreshed token could not be stored beside user_token_file {}, so none is asked for: {error}; \
                  let the user that runs pixcell write that folder and the file",
@@ -173,17 +192,13 @@ impl UserToken {
             ));
         }
         let bytes = pair.with(&renewed, expiry);
-        let stored = {
+        let (stored, turn) = {
             let bytes = bytes.clone();
-            off_runtime(move || {
-                let stored = place.commit(&bytes);
-                drop(turn);
-                stored
-            })
-            .await
+            off_runtime(move || (place.commit(&bytes), turn)).await
         };
         match stored {
             Ok(()) => {
+                *self.unsaved() = None;
                 self.told
                     .lock()
                     .unwrap_or_else(PoisonError::into_inner)
@@ -203,10 +218,11 @@ impl UserToken {
                 // Whatever was refreshed since, the file still has the token from before the first failure.
                 let before = unsaved
                     .take()
-                    .map_or_else(|| access.clone(), |(before, _)| before);
-                *unsaved = Some((before, bytes));
+                    .map_or_else(|| access.clone(), |unsaved| unsaved.before);
+                *unsaved = Some(Unsaved { before, bytes });
             }
         }
+        drop(turn);
         Ok(Fresh {
             value: renewed.access,
             lifetime: renewed.lifetime.min(LOOK),
@@ -215,22 +231,34 @@ impl UserToken {
 
     /// Writes a pair that the disk did not take before.
     async fn save_again(&self) {
-        let Some((before, bytes)) = self.unsaved().clone() else {
+        if self.unsaved().is_none() {
+            return;
+        }
+        let path = self.path.clone();
+        let (turn, place) = off_runtime(move || match turn(&path) {
+            Ok((path, turn)) => (Some(turn), place(&path).ok()),
+            Err(_) => (None, None),
+        })
+        .await;
+        // Another may have had its turn first.
+        let Some(Unsaved { before, bytes }) = self.unsaved().clone() else {
             return;
         };
         // What a person has put there meanwhile stays.
         let theirs = matches!(from_file(&self.path), Ok(pair) if !same(&pair.access, &before));
-        let path = self.path.clone();
-        let saved = theirs
-            || off_runtime(move || ready(&path).and_then(|(_turn, place)| place.commit(&bytes)))
-                .await
-                .is_ok();
+        let (saved, turn) = match place {
+            Some(place) if !theirs => {
+                off_runtime(move || (place.commit(&bytes).is_ok(), turn)).await
+            }
+            _ => (theirs, turn),
+        };
         if saved {
             *self.unsaved() = None;
         }
+        drop(turn);
     }
 
-    fn unsaved(&self) -> std::sync::MutexGuard<'_, Option<(SecretString, Vec<u8>)>> {
+    fn unsaved(&self) -> MutexGuard<'_, Option<Unsaved>> {
         self.unsaved.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -238,7 +266,7 @@ impl UserToken {
         let unsaved = self.unsaved().clone();
         let path = self.path.clone();
         let read = off_runtime(move || match unsaved {
-            Some((_, bytes)) => parse(&bytes),
+            Some(unsaved) => parse(&unsaved.bytes),
             None => from_file(&path),
         });
         read.await.map_err(|why| {
@@ -303,13 +331,17 @@ fn same(one: &SecretString, other: &SecretString) -> bool {
     one.expose_secret() == other.expose_secret()
 }
 
-/// Waits for this process' turn with the file, and makes the place for its next content.
-fn ready(path: &Path) -> io::Result<(File, Replacement)> {
+/// Waits for this process' turn with the file; tells where it is, whatever links to it.
+fn turn(path: &Path) -> io::Result<(PathBuf, File)> {
     let path = fs::canonicalize(path)?;
     let folder = File::open(path.parent().ok_or(ErrorKind::InvalidInput)?)?;
     folder.lock()?;
-    let place = Replacement::begin(&path)?.reserve(ROOM)?;
-    Ok((folder, place))
+    Ok((path, folder))
+}
+
+/// Makes the place for the file's next content.
+fn place(path: &Path) -> io::Result<Replacement> {
+    Replacement::begin(path)?.reserve(ROOM)
 }
 
 /// Reads the file.
@@ -541,6 +573,30 @@ mod tests {
         fs::remove_dir(&new).unwrap();
         assert_eq!(fetch(&token, None, never).await.unwrap(), "u-3");
         assert!(fs::read_to_string(&path).unwrap().contains("r-3"));
+    }
+
+    #[tokio::test]
+    async fn whoever_follows_on_the_same_file_has_the_answer_that_the_disk_did_not_take() {
+        let (dir, path) = file(&expiring(600), 0o600);
+        let former = UserToken::new(path.clone(), true);
+        let new = dir.path().join(".token.new");
+        let mut next = UserToken::new(path.clone(), true);
+        let mut other = UserToken::new(dir.path().join("other"), true);
+        // While the former's call is in flight.
+        let breaking = async |refresh| {
+            next.follow(&former);
+            other.follow(&former);
+            fs::remove_file(&new).unwrap();
+            fs::create_dir(&new).unwrap();
+            renewed(refresh).await
+        };
+        assert_eq!(fetch(&former, None, breaking).await.unwrap(), "u-2");
+        assert_eq!(fetch(&next, None, never).await.unwrap(), "u-2");
+        assert!(other.unsaved().is_none());
+        fs::remove_dir(&new).unwrap();
+        assert_eq!(fetch(&next, None, never).await.unwrap(), "u-2");
+        assert!(fs::read_to_string(&path).unwrap().contains("r-2"));
+        assert!(former.unsaved().is_none());
     }
 
     #[tokio::test]

@@ -601,6 +601,8 @@ pub(super) fn reload(
             // One pace and one set of connections, unless the API is called in another way.
             if next.config.feishu.is_same(&setup.config.feishu) {
                 next.client = setup.client.clone();
+            } else {
+                next.client.follow(&setup.client);
             }
             Some(next)
         }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use pixcell::sandbox::{Endpoint, Fault};
 use serde_json::{Value, json};
 
-use crate::support::{Mapping, Rig, SECRET, document, exchange, png};
+use crate::support::{Mapping, Rig, SECRET, Signal, document, exchange, png};
 
 const FIRST: &str = "r-rig-first-0c8f";
 const EXPIRED: &str = "u-rig-expired-77aa";
@@ -183,6 +183,41 @@ fn without_a_place_for_the_answer_the_token_serves_until_it_ends() {
     fs::remove_dir(rig.path(".token.new")).unwrap();
     rig.pixcell(&["retry", "--all", "--config", "pixcell.yaml"]);
     rig.expect("B3", &png(2));
+    rig.stop();
+}
+
+fn reload(rig: &mut Rig) {
+    rig.write_config();
+    rig.daemon().signal(Signal::HUP);
+    rig.daemon_mut().wait_told("RELOADING=1");
+    rig.daemon_mut().wait_told("READY=1");
+}
+
+#[test]
+fn an_answer_that_the_disk_does_not_take_outlives_a_reload() {
+    let mut rig = rig(&[]);
+    rig.sandbox().hold(&[Endpoint::UserToken]);
+    rig.start();
+    rig.drop_file("B2.png", &png(1));
+    rig.wait_held();
+    // The rename finds nothing.
+    fs::remove_file(rig.path(".token.new")).unwrap();
+    fs::create_dir(rig.path(".token.new")).unwrap();
+    rig.sandbox().release();
+    rig.expect("B2", &png(1));
+    rig.warned(&["could not be written to", "it is kept in memory"]);
+    // The API is called in another way.
+    rig.plan.feishu.push("request_timeout: 20s".into());
+    reload(&mut rig);
+    rig.drop_file("B3.png", &png(2));
+    rig.expect("B3", &png(2));
+    assert_eq!(stored(&rig)["refresh_token"], FIRST);
+    fs::remove_dir(rig.path(".token.new")).unwrap();
+    reload(&mut rig);
+    rig.drop_file("B4.png", &png(3));
+    rig.expect("B4", &png(3));
+    assert_ne!(stored(&rig)["refresh_token"], FIRST);
+    assert_eq!(rig.calls(Endpoint::UserToken), 1);
     rig.stop();
 }
 

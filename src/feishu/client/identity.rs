@@ -38,6 +38,12 @@ impl Who {
             },
         }
     }
+
+    pub(super) fn follow(&mut self, former: &Self) {
+        if let (Self::User { token, .. }, Self::User { token: former, .. }) = (self, former) {
+            token.follow(former);
+        }
+    }
 }
 
 impl Client {
