@@ -2,8 +2,9 @@
 //!
 //! The file holds a token alone, or JSON: `user_access_token`, and where they are known `refresh_token`
 //! and `expiry` (RFC 3339). Other fields stay as they are. A refresh token works once, and the answer
-//! that spends it brings its successor (open.feishu.cn, "Refresh `user_access_token`"): so the place for
-//! the new pair is made before the call, and the pair is on disk before it is used. Only a kill between
+//! that spends it brings its successor (open.feishu.cn, "Refresh `user_access_token`"): so before the call
+//! the file is replaced by its own content, which proves that it can be, and the place for the new pair is
+//! made; and the pair is on disk before it is used. Only a kill between
 //! the answer and the disk, or an answer that never came, loses it; then the person has to consent again.
 //!
 //! Knows nothing of HTTP; how a pair is renewed is handed in. No secret is in any message.
@@ -161,14 +162,20 @@ impl UserToken {
         F: Future<Output = Result<Renewed, CallError>>,
     {
         let path = self.path.clone();
+        let in_file = self.unsaved().is_none();
         let ready = off_runtime(move || {
             let (path, turn) = turn(&path)?;
+            if in_file {
+                // A mount of the file alone refuses this, and nothing before it.
+                place(&path)?.commit(&fs::read(&path)?)?;
+            }
             place(&path).map(|place| (turn, place))
         });
         let (turn, place) = ready.await.map_err(|error| {
             CallError::NoToken(format!(
                 "a refreshed token could not be stored beside user_token_file {}, so none is asked for: {error}; \
-                 let the user that runs pixcell write that folder and the file",
+                 let the user that runs pixcell write that folder and the file, and in a container mount the folder, \
+                 not the file alone",
                 self.path.display()
             ))
         })?;

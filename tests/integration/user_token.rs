@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::process::Command;
 use std::time::Duration;
 
 use pixcell::sandbox::{Endpoint, Fault};
@@ -183,6 +184,49 @@ fn without_a_place_for_the_answer_the_token_serves_until_it_ends() {
     fs::remove_dir(rig.path(".token.new")).unwrap();
     rig.pixcell(&["retry", "--all", "--config", "pixcell.yaml"]);
     rig.expect("B3", &png(2));
+    rig.stop();
+}
+
+#[test]
+fn of_a_file_that_is_mounted_alone_the_refresh_token_is_not_spent() {
+    let mut rig = rig(&[]);
+    let through = [
+        "unshare",
+        "--user",
+        "--map-root-user",
+        "--mount",
+        "sh",
+        "-c",
+    ];
+    let mount = "mount --bind token token";
+    let mounted = Command::new(through[0])
+        .args(&through[1..])
+        .arg(mount)
+        .current_dir(rig.path(""))
+        .output();
+    if !mounted.is_ok_and(|output| output.status.success()) {
+        println!("skipped: no user namespaces here");
+        return;
+    }
+    let soon =
+        humantime::format_rfc3339_seconds(std::time::SystemTime::now() + Duration::from_mins(20));
+    let mut good = consent(&rig, FIRST);
+    good["expiry"] = soon.to_string().into();
+    put(&rig, &good);
+    rig.plan.through = through.to_vec();
+    rig.plan
+        .through
+        .push("mount --bind token token && exec \"$0\" \"$@\"");
+    rig.start();
+    rig.drop_file("B2.png", &png(1));
+    rig.expect("B2", &png(1));
+    rig.warned(&[
+        "is not refreshed and used until it expires",
+        "could not be stored",
+        "mount the folder, not the file alone",
+    ]);
+    assert_eq!(rig.calls(Endpoint::UserToken), 1, "only the consent's");
+    assert_eq!(stored(&rig), good);
     rig.stop();
 }
 
