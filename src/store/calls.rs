@@ -13,7 +13,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
-use super::envelope;
+use super::envelope::{self, Damage};
 use super::record::Timestamp;
 use crate::durable::Replacement;
 
@@ -26,6 +26,8 @@ const APPS_MOST: usize = 8;
 /// 2024-01-01: a clock before it was never set.
 const CLOCK_SET: Timestamp = Timestamp(1_704_067_200_000);
 const DAY_MS: u64 = 86_400_000;
+/// Other months that an app's count remembers: a clock may be wrong more than once.
+const OTHERS_MOST: usize = 3;
 
 /// A calendar month.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -85,6 +87,19 @@ pub struct Count {
     pub at: Timestamp,
     /// The warning of this month was given.
     pub warned: bool,
+    /// Months counted before this one, the last first: a clock that was wrong for a while comes back to
+    /// them. The file has them apart.
+    #[serde(skip)]
+    pub(crate) others: [Option<Other>; OTHERS_MOST],
+}
+
+/// A month that is not counted now.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Other {
+    month: Month,
+    used: u64,
+    calls: u64,
+    warned: bool,
 }
 
 impl Default for Count {
@@ -98,13 +113,14 @@ impl Default for Count {
             level: f64::INFINITY,
             at: Timestamp(0),
             warned: false,
+            others: [None; OTHERS_MOST],
         }
     }
 }
 
 impl Count {
     /// Begins a new day and a new month when `now` is in one. A clock that was never set begins none, one
-    /// that was set back takes nothing away.
+    /// that was set back takes nothing away, and a month that comes again goes on where it stood.
     pub fn turn(&mut self, now: Timestamp) {
         let Some(month) = Month::of(now) else {
             return;
@@ -114,23 +130,45 @@ impl Count {
             self.today = if self.month.is_none() { self.today } else { 0 };
         }
         self.day = day;
-        match self.month {
-            None => self.month = Some(month),
-            Some(counted) if month > counted => {
-                *self = Self {
-                    month: Some(month),
-                    day,
-                    today: self.today,
-                    at: now,
-                    ..Self::default()
-                };
-            }
-            // Set back over the turn of the month: it will come again, and is not counted anew then.
-            Some(counted) if month.0 + 1 == counted.0 => {}
-            // The month counted was that of a wrong clock.
-            Some(counted) if month < counted => self.month = Some(month),
-            Some(_) => {}
+        let Some(counted) = self.month.filter(|counted| *counted != month) else {
+            self.month = Some(month);
+            return;
+        };
+        let known = self.recall(month);
+        // Set back over the turn of the month: it will come again, and is not counted anew then.
+        if known.is_none() && month.0 + 1 == counted.0 {
+            return;
         }
+        self.others.rotate_right(1);
+        self.others[0] = Some(Other {
+            month: counted,
+            used: self.used,
+            calls: self.calls,
+            warned: self.warned,
+        });
+        self.month = Some(month);
+        if let Some(known) = known {
+            (self.used, self.calls, self.warned) = (known.used, known.calls, known.warned);
+        } else if month > counted {
+            *self = Self {
+                month: self.month,
+                day,
+                today: self.today,
+                at: now,
+                others: self.others,
+                ..Self::default()
+            };
+        }
+        // Otherwise the month counted was that of a wrong clock, and what was counted is this one's.
+    }
+
+    /// Takes a month out of the others.
+    fn recall(&mut self, month: Month) -> Option<Other> {
+        let is_it = |other: &Option<Other>| other.is_some_and(|other| other.month == month);
+        let at = self.others.iter().position(is_it)?;
+        let known = self.others[at].take();
+        self.others[at..].rotate_left(1);
+        known
     }
 
     /// How long the counted month lasts from `now`; a whole one while the clock was never set.
@@ -157,12 +195,18 @@ impl Count {
     }
 }
 
+/// What the file holds of each app.
+type Apps = BTreeMap<String, (u64, Count)>;
+/// And after that, of other months; a file of a version that knew of one month ends before it, and that
+/// version reads no further.
+type Others = BTreeMap<String, [Option<Other>; OTHERS_MOST]>;
+
 /// The file.
 #[derive(Debug)]
 pub struct CallsFile {
     path: PathBuf,
     /// Each app with a number that grows with every change.
-    apps: BTreeMap<String, (u64, Count)>,
+    apps: Apps,
 }
 
 impl CallsFile {
@@ -173,7 +217,7 @@ impl CallsFile {
     pub fn read(state_dir: &Path) -> io::Result<Self> {
         let path = state_dir.join(NAME);
         let apps = match fs::read(&path) {
-            Ok(bytes) => envelope::unseal(KEY, &bytes)
+            Ok(bytes) => decode(&bytes)
                 .map_err(|damage| io::Error::new(io::ErrorKind::InvalidData, damage))?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => BTreeMap::new(),
             Err(error) => return Err(error),
@@ -212,9 +256,25 @@ impl CallsFile {
             };
             self.apps.remove(&eldest);
         }
-        let sealed = envelope::seal(KEY, turn, &self.apps).map_err(io::Error::other)?;
+        let others = self
+            .apps
+            .iter()
+            .map(|(app, (_, count))| (app.clone(), count.others));
+        let others: Others = others.collect();
+        let sealed = envelope::seal(KEY, turn, &(&self.apps, others)).map_err(io::Error::other)?;
         Replacement::begin(&self.path)?.commit(&sealed)
     }
+}
+
+fn decode(bytes: &[u8]) -> Result<Apps, Damage> {
+    let (mut apps, mut others) = match envelope::unseal::<(Apps, Others)>(KEY, bytes) {
+        Err(Damage::Content) => (envelope::unseal::<Apps>(KEY, bytes)?, Others::new()),
+        read => read?,
+    };
+    for (app, (_, count)) in &mut apps {
+        count.others = others.remove(app).unwrap_or_default();
+    }
+    Ok(apps)
 }
 
 #[cfg(test)]
@@ -277,6 +337,64 @@ mod tests {
         count.turn(at("2026-11-30T23:59:58Z"));
         count.turn(at("2026-12-01T00:00:00Z"));
         assert_eq!(count.used, 3);
+    }
+
+    /// Each step: what the clock says, the calls of it so far, and those that are made then.
+    #[rstest]
+    #[case::one_month_ahead(&[("2026-11", 0, 900), ("2026-12", 0, 3), ("2026-11", 900, 5), ("2026-12", 3, 1)])]
+    #[case::several_ahead(&[("2026-11", 0, 900), ("2027-03", 0, 3), ("2026-11", 900, 5), ("2026-12", 0, 1)])]
+    #[case::ahead_twice(&[("2026-11", 0, 900), ("2027-03", 0, 3), ("2027-05", 0, 2), ("2026-11", 900, 0)])]
+    #[case::ahead_again(&[("2026-11", 0, 900), ("2027-03", 0, 3), ("2026-11", 900, 5), ("2027-03", 3, 0), ("2026-11", 905, 0)])]
+    #[case::one_month_back(&[("2026-11", 0, 900), ("2026-10", 900, 3), ("2026-11", 903, 0)])]
+    #[case::several_back(&[("2026-11", 0, 900), ("2025-01", 900, 3), ("2026-11", 900, 0)])]
+    #[case::back_to_one_counted(&[("2026-10", 0, 50), ("2026-11", 0, 900), ("2026-10", 50, 1), ("2026-11", 900, 0)])]
+    fn a_month_that_comes_again_goes_on_where_it_stood(#[case] steps: &[(&str, u64, u64)]) {
+        let dir = tempfile::tempdir().unwrap();
+        let mut count = Count::default();
+        for (month, so_far, more) in steps {
+            count.turn(at(&format!("{month}-15T12:00:00Z")));
+            assert_eq!((count.used, count.calls), (*so_far, *so_far), "{month}");
+            count = count.ahead(*more);
+            // As a start in between has it.
+            let mut file = CallsFile::read(dir.path()).unwrap();
+            file.put("cli_a", count).unwrap();
+            count = CallsFile::read(dir.path()).unwrap().get("cli_a");
+        }
+    }
+
+    #[test]
+    fn of_many_months_the_last_ones_are_remembered() {
+        let mut count = Count::default();
+        for month in 1..=9 {
+            count.turn(at(&format!("2026-0{month}-15T12:00:00Z")));
+            count = count.ahead(month);
+        }
+        let known =
+            |other: &Option<Other>| other.map(|other| (other.month.to_string(), other.used));
+        let known: Vec<_> = count.others.iter().filter_map(known).collect();
+        let expected = [("2026-08", 8), ("2026-07", 7), ("2026-06", 6)];
+        assert_eq!(
+            known,
+            expected.map(|(month, used)| (month.to_owned(), used))
+        );
+    }
+
+    #[test]
+    fn a_file_of_one_month_an_app_is_read_and_reads_what_is_written_now() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(NAME);
+        let apps: Apps = (0..3)
+            .map(|n| (format!("cli_{n}"), (n, counted("2026-11", n))))
+            .collect();
+        fs::write(&path, envelope::seal(KEY, 3, &apps).unwrap()).unwrap();
+        let mut file = CallsFile::read(dir.path()).unwrap();
+        assert_eq!(file.apps, apps);
+        let mut count = file.get("cli_2");
+        count.turn(at("2026-12-15T12:00:00Z"));
+        file.put("cli_2", count).unwrap();
+        let former: Apps = envelope::unseal(KEY, &fs::read(&path).unwrap()).unwrap();
+        assert_eq!(former["cli_1"].1.used, 1);
+        assert_eq!(former["cli_2"].1.month, count.month);
     }
 
     #[test]
