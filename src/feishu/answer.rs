@@ -35,17 +35,33 @@ pub(super) async fn read_answer(
     Ok(text)
 }
 
-/// What the answer is: a success, or what it asks of us.
+/// Where a write goes.
+#[derive(Clone, Copy)]
+pub(super) struct Place<'a> {
+    pub spreadsheet: &'a SpreadsheetToken,
+    pub range: &'a str,
+}
+
+/// What the answer is: a success, or what it asks of us. The vendor has code 0 as success whatever the
+/// status; with a status that says otherwise only the answer to a write that names its place is taken
+/// for one, as nothing else has something to show for it.
 pub(super) fn judge(
     status: StatusCode,
     headers: &HeaderMap,
     text: &[u8],
     log_id: Option<String>,
+    place: Option<Place<'_>>,
 ) -> Result<(Answer, Option<String>), CallError> {
     let parsed: Option<Answer> = serde_json::from_slice(text).ok();
     let code = parsed.as_ref().map(|answer| answer.code);
+    let is_written = |answer: &Answer| {
+        let named = place.map(|place| fits(answer, place));
+        named == Some((Some(true), Some(true)))
+    };
     match parsed {
-        Some(answer) if status.is_success() && answer.code == 0 => Ok((answer, log_id)),
+        Some(answer) if answer.code == 0 && (status.is_success() || is_written(&answer)) => {
+            Ok((answer, log_id))
+        }
         parsed => Err(CallError::Refused(Refusal {
             class: classify(status.as_u16(), code),
             status: status.as_u16(),
@@ -57,22 +73,35 @@ pub(super) fn judge(
     }
 }
 
+/// The range and the spreadsheet that the answer to a write names.
+fn named(answer: &Answer) -> (Option<&str>, Option<&str>) {
+    let told = |field| answer.data(field).as_str();
+    let range = told("updateRange").or_else(|| told("updatedRange"));
+    (range, told("spreadsheetToken"))
+}
+
+/// Whether range and spreadsheet are those that were sent; `None` where the answer names none.
+fn fits(answer: &Answer, place: Place<'_>) -> (Option<bool>, Option<bool>) {
+    let (range, spreadsheet) = named(answer);
+    let single = place.range.split(':').next();
+    (
+        range.map(|range| range == place.range || Some(range) == single),
+        spreadsheet.map(|spreadsheet| spreadsheet == place.spreadsheet.as_str()),
+    )
+}
+
 /// Success for another place than the one sent is a fault: nobody knows which cell changed.
 pub(super) fn check_place(
     answer: &Answer,
-    spreadsheet: &SpreadsheetToken,
-    range: &str,
+    place: Place<'_>,
     log_id: Option<String>,
 ) -> Result<(), CallError> {
-    let told = |field| answer.data(field).as_str();
-    let place = told("updateRange").or_else(|| told("updatedRange"));
-    let document = told("spreadsheetToken");
-    let single = range.split(':').next();
-    let fits = place.is_none_or(|place| place == range || Some(place) == single)
-        && document.is_none_or(|document| document == spreadsheet.as_str());
-    if fits {
+    let (range_fits, spreadsheet_fits) = fits(answer, place);
+    if range_fits != Some(false) && spreadsheet_fits != Some(false) {
         return Ok(());
     }
+    let Place { spreadsheet, range } = place;
+    let (place, document) = named(answer);
     let (place, document) = (place.unwrap_or("?"), document.unwrap_or("?"));
     Err(CallError::Refused(Refusal {
         class: Class::Unknown,
@@ -263,8 +292,52 @@ mod tests {
         #[case] class: Option<Class>,
     ) {
         let status = StatusCode::from_u16(status).unwrap();
-        let judged = judge(status, &HeaderMap::new(), text.as_bytes(), None);
+        let judged = judge(status, &HeaderMap::new(), text.as_bytes(), None, None);
         assert_eq!(judged.err().and_then(|error| error.class()), class);
+    }
+
+    #[rstest]
+    #[case(500, 0, r#"{"updateRange":"Q7!H7:H7","spreadsheetToken":"Tok"}"#, None)]
+    #[case(404, 0, r#"{"updatedRange":"Q7!H7","spreadsheetToken":"Tok"}"#, None)]
+    #[case(200, 0, "{}", None)]
+    #[case(500, 0, r#"{"updateRange":"Q7!H7:H7"}"#, Some(Class::Busy))]
+    #[case(500, 0, r#"{"spreadsheetToken":"Tok"}"#, Some(Class::Busy))]
+    #[case(
+        500,
+        0,
+        r#"{"updateRange":"Q7!H8:H8","spreadsheetToken":"Tok"}"#,
+        Some(Class::Busy)
+    )]
+    #[case(
+        500,
+        0,
+        r#"{"updateRange":"Q7!H7:H7","spreadsheetToken":"Other"}"#,
+        Some(Class::Busy)
+    )]
+    #[case(
+        500,
+        90218,
+        r#"{"updateRange":"Q7!H7:H7","spreadsheetToken":"Tok"}"#,
+        Some(Class::Cell)
+    )]
+    fn a_write_that_names_its_place_is_done_whatever_the_status(
+        #[case] status: u16,
+        #[case] code: i64,
+        #[case] data: &str,
+        #[case] class: Option<Class>,
+    ) {
+        let status = StatusCode::from_u16(status).unwrap();
+        let text = format!(r#"{{"code":{code},"msg":"m","data":{data}}}"#);
+        let spreadsheet = "Tok".parse().unwrap();
+        let place = Place {
+            spreadsheet: &spreadsheet,
+            range: "Q7!H7:H7",
+        };
+        let judge = |place| judge(status, &HeaderMap::new(), text.as_bytes(), None, place);
+        let failed = judge(Some(place)).err();
+        assert_eq!(failed.and_then(|error| error.class()), class);
+        // No other call has a place to name.
+        assert_eq!(judge(None).is_ok(), status.is_success() && code == 0);
     }
 
     #[rstest]
@@ -277,7 +350,12 @@ mod tests {
     fn success_must_be_for_the_place_that_was_sent(#[case] data: &str, #[case] fits: bool) {
         let text = format!(r#"{{"code":0,"data":{data}}}"#);
         let answer: Answer = serde_json::from_str(&text).unwrap();
-        let checked = check_place(&answer, &"Tok".parse().unwrap(), "Q7!H7:H7", None);
+        let spreadsheet = "Tok".parse().unwrap();
+        let place = Place {
+            spreadsheet: &spreadsheet,
+            range: "Q7!H7:H7",
+        };
+        let checked = check_place(&answer, place, None);
         assert_eq!(checked.is_ok(), fits);
     }
 

@@ -15,7 +15,7 @@ use serde_json::json;
 
 use self::identity::Who;
 use super::answer::{
-    chain, check_place, given_up, header, judge, network, read_answer, still_refused,
+    Place, chain, check_place, given_up, header, judge, network, read_answer, still_refused,
 };
 use super::body::{self, Hold, Picture, Sending};
 use super::class::Class;
@@ -89,7 +89,7 @@ enum Call<'a> {
     Post(Url, serde_json::Value),
     Write {
         url: Url,
-        range: &'a str,
+        place: Place<'a>,
         name: &'a str,
         picture: &'a Picture,
         hold: &'a Hold,
@@ -201,15 +201,19 @@ impl Client {
             spreadsheet.as_str(),
             "values_image",
         ]);
+        let place = Place {
+            spreadsheet,
+            range: &range,
+        };
         let write = Call::Write {
             url,
-            range: &range,
+            place,
             name,
             picture,
             hold,
         };
         let (answer, log_id) = self.call(&write).await?;
-        check_place(&answer, spreadsheet, &range, log_id)?;
+        check_place(&answer, place, log_id)?;
         Ok(Receipt {
             revision: answer.data("revision").as_u64(),
         })
@@ -439,17 +443,20 @@ impl Client {
             }
             Call::Write {
                 url,
-                range,
+                place,
                 name,
                 picture,
                 hold,
             } => {
-                let (body, sending) = body::start(picture, self.0.encoding, range, name, hold)
-                    .await
-                    .map_err(CallError::Source)?;
+                let (body, sending) =
+                    body::start(picture, self.0.encoding, place.range, name, hold)
+                        .await
+                        .map_err(CallError::Source)?;
                 let request = self.request(Method::POST, url.clone(), token);
                 let request = request.body(reqwest::Body::wrap(body));
-                let sent = self.send(Kind::Counted, request, Some(&sending)).await;
+                let sent = self
+                    .send(Kind::Counted, request, Some((&sending, *place)))
+                    .await;
                 counted("write", sent)
             }
         }
@@ -466,23 +473,23 @@ impl Client {
             .header(CONTENT_TYPE, JSON)
     }
 
-    /// Sends one request in its turn and reads the answer. A write tells how its body goes.
+    /// Sends one request in its turn and reads the answer. A write tells how its body goes, and where.
     async fn send(
         &self,
         kind: Kind,
         request: RequestBuilder,
-        sending: Option<&Sending>,
+        write: Option<(&Sending, Place<'_>)>,
     ) -> Result<(Answer, Option<String>), CallError> {
         waiting(self.0.pace.turn()).await;
         if let Some(meter) = &self.1 {
             meter.spend(kind).await.map_err(CallError::Withheld)?;
         }
-        let done = if let Some(sending) = sending {
+        let done = if let Some((sending, place)) = write {
             // It ends by its own limits, which grow while others share the link.
-            waiting(self.write(request, sending)).await
+            waiting(self.write(request, sending, place)).await
         } else {
             let limit = self.0.request_timeout;
-            within(limit, self.exchange(request.timeout(limit))).await
+            within(limit, self.exchange(request.timeout(limit), None)).await
         };
         if let (Some(meter), Err(error)) = (&self.1, &done)
             && kind == Kind::Counted
@@ -498,11 +505,12 @@ impl Client {
         &self,
         request: RequestBuilder,
         sending: &Sending,
+        place: Place<'_>,
     ) -> Result<(Answer, Option<String>), CallError> {
         let crowd = self.0.crowd.join();
         let timeout = self.0.request_timeout;
         let done = tokio::select! {
-            done = self.exchange(request) => done,
+            done = self.exchange(request, Some(place)) => done,
             limit = late(timeout, sending.length, &sending.progress, &crowd) => {
                 Err(given_up(limit, sending.progress.left()))
             }
@@ -517,6 +525,7 @@ impl Client {
     async fn exchange(
         &self,
         request: RequestBuilder,
+        place: Option<Place<'_>>,
     ) -> Result<(Answer, Option<String>), CallError> {
         let response = request.send().await.map_err(network)?;
         let (status, headers) = (response.status(), response.headers().clone());
@@ -525,7 +534,8 @@ impl Client {
             self.0.told_limit.store(limit, Ordering::Relaxed);
         }
         let text = read_answer(response).await.map_err(network)?;
-        judge(status, &headers, &text, header(&headers, "x-tt-logid"))
+        let log_id = header(&headers, "x-tt-logid");
+        judge(status, &headers, &text, log_id, place)
     }
 
     fn url(&self, path: &[&str]) -> Url {
