@@ -43,6 +43,7 @@ mod integration {
     mod targets;
     mod tls;
     mod trees;
+    mod turns;
     mod unreached;
     mod untold;
     mod upload;

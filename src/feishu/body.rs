@@ -100,18 +100,28 @@ pub(super) struct Sending {
     pub progress: Progress,
 }
 
-/// Starts reading `picture` on a thread of its own, and hands out the body of a request that writes
-/// it to `range` under `name`, and is not whole before `hold` ends.
+/// A body that is not read yet: it holds no thread and no part of the picture.
+pub(super) struct Prepared {
+    picture: Picture,
+    encoding: ImageEncoding,
+    head: Vec<u8>,
+    tail: Vec<u8>,
+    length: u64,
+    hold: Hold,
+}
+
+/// Prepares the body of a request that writes `picture` to `range` under `name`, and is not whole before
+/// `hold` ends.
 ///
 /// # Errors
 /// When the file had to be read for its length and is not what it was.
-pub(super) async fn start(
+pub(super) async fn prepare(
     picture: &Picture,
     encoding: ImageEncoding,
     range: &str,
     name: &str,
     hold: &Hold,
-) -> Result<(ImageBody, Arc<Sending>), SourceFault> {
+) -> Result<Prepared, SourceFault> {
     let (head, tail) = frame(encoding, range, name);
     let picture = picture.clone();
     let image = match encoding {
@@ -121,31 +131,50 @@ pub(super) async fn start(
             off_runtime(move || array_length(&picture)).await?
         }
     };
-    let length = head.len() as u64 + image + tail.len() as u64;
-    let (parts, received) = mpsc::channel(CHUNKS_AHEAD);
-    let sending = Arc::new(Sending {
-        fault: OnceLock::new(),
-        length,
-        progress: Progress::new(length),
-    });
-    let (told, hold, runtime) = (Arc::clone(&sending), hold.clone(), Handle::current());
-    tokio::task::spawn_blocking(move || {
-        // A failed hand-over means that nobody wants the body any more.
-        let hand_over = |part: Vec<u8>| parts.blocking_send(Ok(part.into())).is_ok();
-        let whole = || hold.ended(&runtime);
-        if let Err(broken) = produce(&picture, encoding, head, &tail, hand_over, whole) {
-            let _ = told.fault.set(broken.clone());
-            let _ = parts.blocking_send(Err(broken));
-        }
-    });
-    Ok((
-        ImageBody {
+    Ok(Prepared {
+        length: head.len() as u64 + image + tail.len() as u64,
+        hold: hold.clone(),
+        picture,
+        encoding,
+        head,
+        tail,
+    })
+}
+
+impl Prepared {
+    /// Starts reading on a thread of its own, and hands out the body.
+    pub(super) fn start(self) -> (ImageBody, Arc<Sending>) {
+        let Self {
+            picture,
+            encoding,
+            head,
+            tail,
+            length,
+            hold,
+        } = self;
+        let (parts, received) = mpsc::channel(CHUNKS_AHEAD);
+        let sending = Arc::new(Sending {
+            fault: OnceLock::new(),
+            length,
+            progress: Progress::new(length),
+        });
+        let (told, runtime) = (Arc::clone(&sending), Handle::current());
+        tokio::task::spawn_blocking(move || {
+            // A failed hand-over means that nobody wants the body any more.
+            let hand_over = |part: Vec<u8>| parts.blocking_send(Ok(part.into())).is_ok();
+            let whole = || hold.ended(&runtime);
+            if let Err(broken) = produce(&picture, encoding, head, &tail, hand_over, whole) {
+                let _ = told.fault.set(broken.clone());
+                let _ = parts.blocking_send(Err(broken));
+            }
+        });
+        let body = ImageBody {
             parts: received,
             left: length,
             sending: Arc::clone(&sending),
-        },
-        sending,
-    ))
+        };
+        (body, sending)
+    }
 }
 
 /// Length of the base64 form of so many bytes, padding included.
@@ -439,9 +468,9 @@ mod tests {
         let file = Arc::downgrade(&picture.file);
         let (let_go, hold) = hold();
         let_go.let_go();
-        let (body, _sending) = start(&picture, ImageEncoding::Base64, "a!A1:A1", "a.png", &hold)
+        let (body, _sending) = prepare(&picture, ImageEncoding::Base64, "a!A1:A1", "a.png", &hold)
             .await
-            .unwrap();
+            .unwrap().start();
         drop((body, picture));
         while file.upgrade().is_some() {
             tokio::task::yield_now().await;
@@ -456,9 +485,9 @@ mod tests {
     ) {
         let picture = picture(&vec![7; length]);
         let (let_go, hold) = hold();
-        let (mut body, sending) = start(&picture, ImageEncoding::Base64, RANGE, NAME, &hold)
+        let (mut body, sending) = prepare(&picture, ImageEncoding::Base64, RANGE, NAME, &hold)
             .await
-            .unwrap();
+            .unwrap().start();
         let mut got = 0;
         let mut held = Some(let_go);
         let ended = loop {

@@ -17,7 +17,7 @@ use self::identity::Who;
 use super::answer::{
     Place, chain, check_place, given_up, header, judge, network, read_answer, still_refused,
 };
-use super::body::{self, Hold, Picture, Sending};
+use super::body::{self, Hold, Picture, Prepared, Sending};
 use super::class::Class;
 use super::error::{CallError, Refusal};
 use super::limit::{Crowd, late};
@@ -448,14 +448,12 @@ impl Client {
                 picture,
                 hold,
             } => {
-                let (body, sending) =
-                    body::start(picture, self.0.encoding, place.range, name, hold)
-                        .await
-                        .map_err(CallError::Source)?;
+                let body = body::prepare(picture, self.0.encoding, place.range, name, hold)
+                    .await
+                    .map_err(CallError::Source)?;
                 let request = self.request(Method::POST, url.clone(), token);
-                let request = request.body(reqwest::Body::wrap(body));
                 let sent = self
-                    .send(Kind::Counted, request, Some((&sending, *place)))
+                    .send(Kind::Counted, request, Some((body, *place)))
                     .await;
                 counted("write", sent)
             }
@@ -473,20 +471,24 @@ impl Client {
             .header(CONTENT_TYPE, JSON)
     }
 
-    /// Sends one request in its turn and reads the answer. A write tells how its body goes, and where.
+    /// Sends one request in its turn and reads the answer. A write tells its body, and where it goes.
     async fn send(
         &self,
         kind: Kind,
         request: RequestBuilder,
-        write: Option<(&Sending, Place<'_>)>,
+        write: Option<(Prepared, Place<'_>)>,
     ) -> Result<(Answer, Option<String>), CallError> {
-        waiting(self.0.pace.turn()).await;
+        // Counted first: calls that wait for the disk together after their turns would leave together.
         if let Some(meter) = &self.1 {
             meter.spend(kind).await.map_err(CallError::Withheld)?;
         }
-        let done = if let Some((sending, place)) = write {
+        waiting(self.0.pace.turn()).await;
+        let done = if let Some((body, place)) = write {
+            // Only now: a body that waits holds a thread that others' disk work may need.
+            let (body, sending) = body.start();
+            let request = request.body(reqwest::Body::wrap(body));
             // It ends by its own limits, which grow while others share the link.
-            waiting(self.write(request, sending, place)).await
+            waiting(self.write(request, &sending, place)).await
         } else {
             let limit = self.0.request_timeout;
             within(limit, self.exchange(request.timeout(limit), None)).await
