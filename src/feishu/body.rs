@@ -470,7 +470,8 @@ mod tests {
         let_go.let_go();
         let (body, _sending) = prepare(&picture, ImageEncoding::Base64, "a!A1:A1", "a.png", &hold)
             .await
-            .unwrap().start();
+            .unwrap()
+            .start();
         drop((body, picture));
         while file.upgrade().is_some() {
             tokio::task::yield_now().await;
@@ -487,7 +488,8 @@ mod tests {
         let (let_go, hold) = hold();
         let (mut body, sending) = prepare(&picture, ImageEncoding::Base64, RANGE, NAME, &hold)
             .await
-            .unwrap().start();
+            .unwrap()
+            .start();
         let mut got = 0;
         let mut held = Some(let_go);
         let ended = loop {

@@ -21,7 +21,7 @@ use super::body::{self, Hold, Picture, Prepared, Sending};
 use super::class::Class;
 use super::error::{CallError, Refusal};
 use super::limit::{Crowd, late};
-use super::meter::{self, Kind, Meter};
+use super::meter::{self, Kind, Leave, Meter};
 use super::pace::Pace;
 use super::token::{Token, Tokens};
 use super::wire::{self, Answer, CellValue, Protection, Sheet};
@@ -66,7 +66,7 @@ pub struct Receipt {
 
 /// The client of one app. Cheap to clone.
 #[derive(Clone)]
-pub struct Client(Arc<Inner>, Option<Arc<dyn Meter>>);
+pub struct Client(Arc<Inner>, Option<Arc<dyn Meter>>, Option<Arc<dyn Leave>>);
 
 struct Inner {
     http: reqwest::Client,
@@ -163,7 +163,7 @@ impl Client {
             crowd: Crowd::default(),
             told_limit: AtomicU64::new(0),
         };
-        Ok(Self(Arc::new(inner), None))
+        Ok(Self(Arc::new(inner), None, None))
     }
 
     /// Takes over from `former` what only its memory has: a person's token that could not be stored. For a new
@@ -177,7 +177,13 @@ impl Client {
     /// The same client, whose calls are counted from now on.
     #[must_use]
     pub fn counted_by(&self, meter: Arc<dyn Meter>) -> Self {
-        Self(Arc::clone(&self.0), Some(meter))
+        Self(Arc::clone(&self.0), Some(meter), self.2.clone())
+    }
+
+    /// The same client, which asks for leave immediately before each request.
+    #[must_use]
+    pub fn with_leave(&self, leave: Arc<dyn Leave>) -> Self {
+        Self(Arc::clone(&self.0), self.1.clone(), Some(leave))
     }
 
     /// Writes `picture` into one cell. The request is begun at once, and not whole before `hold` ends.
@@ -483,6 +489,13 @@ impl Client {
             meter.spend(kind).await.map_err(CallError::Withheld)?;
         }
         waiting(self.0.pace.turn()).await;
+        // The answer to a call before it may have asked for a wait meanwhile.
+        if self.2.as_ref().is_some_and(|leave| !leave.may_go()) {
+            if let Some(meter) = &self.1 {
+                meter.unmade(kind);
+            }
+            return Err(CallError::NotNow);
+        }
         let done = if let Some((body, place)) = write {
             // Only now: a body that waits holds a thread that others' disk work may need.
             let (body, sending) = body.start();
@@ -560,7 +573,7 @@ fn counted<T>(endpoint: &'static str, done: Result<T, CallError>) -> Result<T, C
         Err(CallError::Network { .. }) => "network",
         Err(CallError::Source(_)) => "file_changed",
         // No call was made.
-        Err(CallError::Withheld(_) | CallError::NoToken(_)) => return done,
+        Err(CallError::Withheld(_) | CallError::NotNow | CallError::NoToken(_)) => return done,
     };
     counter!("pixcell_calls_total", "endpoint" => endpoint, "class" => class).increment(1);
     done

@@ -28,6 +28,9 @@ pub enum CallError {
     /// The call was not made: it could not be counted, or the month's calls are used up.
     #[error("{0}")]
     Withheld(String),
+    /// The call was not made: when its turn came, calls had to wait.
+    #[error("the call was not made: calls wait")]
+    NotNow,
     /// There is no token to call with, and a person has to act: why, and what to do.
     #[error("{0}")]
     NoToken(String),
@@ -77,7 +80,9 @@ impl CallError {
             }
             Self::Refused(_) => Outcome::Unknown,
             Self::Network { outcome, .. } => *outcome,
-            Self::Source(_) | Self::Withheld(_) | Self::NoToken(_) => Outcome::Untouched,
+            Self::Source(_) | Self::Withheld(_) | Self::NotNow | Self::NoToken(_) => {
+                Outcome::Untouched
+            }
         }
     }
 
@@ -87,7 +92,7 @@ impl CallError {
         match self {
             Self::Refused(refusal) => Some(refusal.class),
             Self::Network { class, .. } => Some(*class),
-            Self::Withheld(_) => Some(Class::Busy),
+            Self::Withheld(_) | Self::NotNow => Some(Class::Busy),
             Self::NoToken(_) => Some(Class::Credentials),
             Self::Source(_) => None,
         }

@@ -1,5 +1,5 @@
-//! Counting calls against the app's quota: what is asked before a call and told after it. Knows nothing
-//! of how it is counted.
+//! What is asked before a call and told after it: whether the app's quota has it, and whether it may go now.
+//! Knows nothing of how calls are counted and of what they wait for.
 //!
 //! What counts, by the vendor's page "Custom app API call limit" (open.feishu.cn): every call but those
 //! of authentication; not those that were answered with HTTP 4xx or 5xx.
@@ -27,8 +27,17 @@ pub trait Meter: Debug + Send + Sync {
     /// With a sentence for people when it must not be made.
     fn spend(&self, kind: Kind) -> Pin<Box<dyn Future<Output = Result<(), String>> + Send + '_>>;
 
-    /// The call that was spent last surely did not count.
+    /// A call that was spent surely did not count.
     fn refund(&self);
+
+    /// A call that was spent was not made.
+    fn unmade(&self, kind: Kind);
+}
+
+/// Asked once more when a call's turn has come: what it was told before it waited may be over.
+pub trait Leave: Debug + Send + Sync {
+    /// Whether the request may go out now.
+    fn may_go(&self) -> bool;
 }
 
 /// Whether a call that failed like this surely did not count. An answer that is not the API's own may
@@ -37,7 +46,10 @@ pub(super) fn is_free(error: &CallError) -> bool {
     match error {
         CallError::Refused(refusal) => refusal.status >= 400 && refusal.code.is_some(),
         CallError::Network { outcome, .. } => *outcome == super::Outcome::Untouched,
-        CallError::Source(_) | CallError::Withheld(_) | CallError::NoToken(_) => false,
+        CallError::Source(_)
+        | CallError::Withheld(_)
+        | CallError::NotNow
+        | CallError::NoToken(_) => false,
     }
 }
 

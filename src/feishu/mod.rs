@@ -20,7 +20,7 @@ pub use body::{Hold, LetGo, Picture, SourceFault, encoded_length, hold};
 pub use class::{Class, Scope, advice, classify};
 pub use client::{Client, ClientError, Receipt};
 pub use error::{CallError, Outcome, Refusal};
-pub use meter::{Kind, Meter};
+pub use meter::{Kind, Leave, Meter};
 pub use name::image_name;
 pub use pace::Pace;
 pub use wire::{CellValue, Merge, Protection, Sheet, find_sheet};

@@ -117,7 +117,7 @@ impl UserToken {
                 let access = pair.access.clone();
                 match self.renew(&access, refresh.clone(), renew).await {
                     Ok(fresh) => return Ok(fresh),
-                    Err(error) if usable => {
+                    Err(error) if usable && error != CallError::NotNow => {
                         self.warn(format!(
                             "the person's token is not refreshed and used until it expires: {error}"
                         ));

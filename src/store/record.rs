@@ -391,6 +391,14 @@ impl SlotRecord {
         self.drop_job_if_held();
     }
 
+    /// The call for `job` that was begun was not made.
+    pub fn not_made(&mut self, job: &Job) {
+        if let Some(current) = self.job_with(job.id) {
+            current.attempts = current.attempts.saturating_sub(1);
+        }
+        self.not_written();
+    }
+
     /// A job that wants what the cell holds is done; the ledger takes over its place in time.
     fn drop_job_if_held(&mut self) {
         let held = self.held();

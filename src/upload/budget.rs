@@ -401,6 +401,16 @@ impl Meter for Budget {
         state.count.used = state.count.used.saturating_sub(1);
         state.count.level += 1.0;
     }
+
+    fn unmade(&self, kind: Kind) {
+        if kind == Kind::Counted {
+            self.refund();
+        }
+        // What is recorded ahead stays as it is: more than was made, which does no harm.
+        let mut state = self.lock();
+        state.count.calls = state.count.calls.saturating_sub(1);
+        state.count.today = state.count.today.saturating_sub(1);
+    }
 }
 
 impl fmt::Debug for Budget {
@@ -496,6 +506,24 @@ mod tests {
             budget.refund();
         }
         assert_eq!((budget.calls().used, budget.calls().this_month), (0, 5));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_that_was_not_made_is_no_call_and_what_is_recorded_stays_enough() {
+        let dir = tempfile::tempdir().unwrap();
+        let budget = budget(dir.path(), 16_000).await;
+        for made in 1..=2 * BLOCK_MOST {
+            for kind in [Kind::Counted, Kind::Token] {
+                budget.spend(kind).await.unwrap();
+                budget.unmade(kind);
+            }
+            budget.spend(Kind::Counted).await.unwrap();
+            let calls = budget.calls();
+            let counts = (calls.used, calls.this_month, calls.today);
+            assert_eq!(counts, (made, made, made));
+            let recorded = CallsFile::read(dir.path()).unwrap().get("cli_a");
+            assert!(recorded.calls >= made, "{made}: {recorded:?}");
+        }
     }
 
     #[tokio::test(start_paused = true)]

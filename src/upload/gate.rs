@@ -274,6 +274,15 @@ impl Gate {
         }
     }
 
+    /// Whether a call that got through may still go: no wait was asked for since, and a gate that is tried by
+    /// probes is closed to whatever is not the `probe` that counts.
+    pub fn may_go(&self, probe: Option<Ticket>, now: Instant) -> bool {
+        self.shut.as_ref().is_none_or(|shut| match &shut.opens {
+            Opens::ByProbe { probing, .. } => counts(probing.as_ref(), probe),
+            Opens::AsAsked | Opens::ByTime => shut.at <= now,
+        })
+    }
+
     /// Why it is closed. A pause that is over needs nobody to open it.
     pub fn closed(&self, now: Instant) -> Option<&Closed> {
         let shut = self.shut.as_ref()?;
@@ -348,6 +357,11 @@ impl SharedGate {
         answer
     }
 
+    /// [`Gate::may_go`] now.
+    pub fn may_go(&self, probe: Option<Ticket>) -> bool {
+        self.with(|gate| gate.may_go(probe, Instant::now()))
+    }
+
     /// Why it is closed.
     pub fn closed(&self) -> Option<Closed> {
         self.with(|gate| gate.closed(Instant::now()).cloned())
@@ -414,6 +428,26 @@ mod tests {
         assert_eq!(gate.pass(now + secs(2)), Pass::Wait(now + secs(3)));
         assert_eq!(gate.pass(now + secs(3)), Pass::Open);
         assert_eq!(gate.closed(now), None);
+    }
+
+    #[test]
+    fn a_call_that_got_through_goes_only_while_nothing_has_closed() {
+        let (mut gate, now) = (Gate::default(), Instant::now());
+        assert!(gate.may_go(None, now));
+        gate.pause("throttled", asked(3), now, CLOCK);
+        assert!(!gate.may_go(None, now + secs(2)));
+        assert!(gate.may_go(None, now + secs(3)));
+        gate.close("wrong secret", Probes::Person, None, now + secs(3), CLOCK);
+        let later = now + secs(33);
+        assert!(!gate.may_go(None, later), "another one is to probe");
+        let first = probe(&mut gate, later);
+        assert!(gate.may_go(Some(first), later));
+        assert!(!gate.may_go(None, later));
+        gate.pause("throttled", asked(3), later, CLOCK);
+        assert!(
+            !gate.may_go(Some(first), later),
+            "the probe has to wait as well"
+        );
     }
 
     #[test]

@@ -29,12 +29,12 @@ use outcome::parked;
 
 use super::append::{Appending, Failed};
 use super::budget::{Budget, Permit};
-use super::gate::{Probe, SharedGate};
+use super::gate::{Probe, SharedGate, Ticket};
 use super::names::{SheetNames, clashes};
 use super::resolve::{Document, NoTarget};
 use crate::blocking::off_runtime;
 use crate::config::{MappingName, SpreadsheetRef, SpreadsheetToken};
-use crate::feishu::{CallError, Client, Picture, Refusal, hold, image_name};
+use crate::feishu::{CallError, Client, Leave, Picture, Refusal, hold, image_name};
 use crate::intake::{Copies, open_beneath};
 use crate::placement::{Route, Routes, Slot, SlotAddress};
 use crate::pulse::{waiting, within};
@@ -166,6 +166,16 @@ struct Probing {
     app: Option<Probe>,
 }
 
+/// The gates of a lane and what it probes them by, asked again before each request.
+#[derive(Debug)]
+struct Gates([(Arc<SharedGate>, Option<Ticket>); 2]);
+
+impl Leave for Gates {
+    fn may_go(&self) -> bool {
+        self.0.iter().all(|(gate, probe)| gate.may_go(*probe))
+    }
+}
+
 struct Worker {
     lane: Lane,
     document: Document,
@@ -289,6 +299,15 @@ impl Worker {
         wait_for(&self.shared().routes, waiting)
     }
 
+    /// The client of this turn: its calls go only while the gates let them.
+    fn client(&self) -> Client {
+        let Probing { own, app } = &self.probing;
+        let gates = [(&self.lane.gate, own), (&self.shared().gate, app)];
+        let gates =
+            gates.map(|(gate, probe)| (Arc::clone(gate), probe.as_ref().map(Probe::ticket)));
+        self.shared().client.with_leave(Arc::new(Gates(gates)))
+    }
+
     /// A probe that learnt nothing ends here; whatever was learnt has changed the gates already.
     fn give_back(&mut self) {
         let Probing { own, app } = std::mem::take(&mut self.probing);
@@ -324,13 +343,14 @@ impl Worker {
             return self.store(store).await;
         }
         let turn = Instant::now();
-        let client = self.shared().client.clone();
+        let client = self.client();
         let mended = self.shared().mended.load(Ordering::Acquire);
         if mended != std::mem::replace(&mut self.mended, mended) {
             self.document.forget();
         }
         let token = match self.document.token(&client, &address.spreadsheet).await {
             Ok(token) => token,
+            Err(CallError::NotNow) => return Ok(()),
             Err(error) => return self.failed(address, job, error, true).await,
         };
         let document = self.shared().documents.of(&token);
@@ -431,6 +451,7 @@ impl Worker {
                 self.not_before.insert(address.clone(), due);
                 self.stale(address, job, true).await
             }
+            Err(CallError::NotNow) => self.not_made(address, job).await,
             Err(error) => {
                 let job = Job {
                     attempts: job.attempts + 1,
@@ -456,6 +477,13 @@ impl Worker {
         self.document.forget();
         let now = Timestamp::now();
         self.store(move |store| store.postpone(&address, &job, now, untouched))
+            .await
+    }
+
+    /// The call had to wait when its turn came: the job is due as before.
+    async fn not_made(&self, address: SlotAddress, job: Job) -> Turn {
+        debug!(slot = %address.slot, "calls wait; not sent yet");
+        self.store(move |store| store.not_made(&address, &job))
             .await
     }
 
@@ -547,6 +575,8 @@ impl Worker {
         turn: Instant,
     ) -> Turn {
         let parked = match why {
+            // Nothing was begun for the job, which is due as before.
+            NoTarget::Call(CallError::NotNow) => return Ok(()),
             NoTarget::Call(error) => return self.failed(address, job, error, true).await,
             NoTarget::Refused(error) if self.has_changed(&error, turn) => {
                 return self.again(address, job, false).await;

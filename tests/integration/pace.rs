@@ -176,6 +176,56 @@ fn a_wait_that_the_server_asks_for_holds_although_another_document_succeeds() {
     }
 }
 
+#[test]
+fn calls_that_wait_for_their_turns_keep_to_a_wait_that_the_server_asks_for() {
+    const WAIT: u64 = 3;
+    let documents: Vec<_> = (1..20).map(|number| format!("Doc{number}")).collect();
+    let mut rig = Rig::with(|plan| {
+        plan.feishu.push("requests_per_second: 10".into());
+        for name in &documents {
+            plan.sandbox.documents.push(document(name));
+            plan.mappings
+                .push(Mapping::new(&name.to_lowercase(), "in", name));
+        }
+    });
+    // First a look at a sheet meets it, after the token, and then a write.
+    rig.fault(Fault::on_every_call().after(1).throttle(429, WAIT));
+    rig.drop_file("B2.png", &png(1));
+    rig.start();
+    for (throttled, cell) in ["B2", "B3"].into_iter().enumerate() {
+        if cell == "B3" {
+            rig.fault(Fault::on(Endpoint::ValuesImage).throttle(429, WAIT));
+            rig.drop_file("B3.png", &png(1));
+        }
+        for document in documents.iter().map(String::as_str).chain([DOC]) {
+            rig.expect_in(document, cell, &png(1));
+        }
+        let calls = rig
+            .wait("no call in flight", |state| state.in_flight.is_empty())
+            .calls;
+        let refused = calls.iter().filter(|call| call.code == Some(99_991_400));
+        let ended = refused.clone().next_back().unwrap().ended_ms.unwrap();
+        assert_eq!(refused.count(), throttled + 1);
+        let within = ended + 1..ended + WAIT * 1_000;
+        let inside: Vec<_> = calls
+            .iter()
+            .filter(|call| within.contains(&call.started_ms))
+            .collect();
+        // One may be on its way while the answer is.
+        assert!(inside.len() <= 1, "{inside:#?}");
+    }
+    // Those that were not made are neither counted nor failures.
+    let calls = rig.state().calls.len();
+    assert_eq!(calls, 1 + 20 + 40 + 2);
+    rig.wait_status("all are counted", |status| {
+        let counts = &status["calls"];
+        (&counts["this_month"], &counts["used"]) == (&calls.into(), &(calls - 3).into())
+    });
+    rig.stop();
+    let told = rig.printed_by_daemons();
+    assert_eq!(told.matches(" WARN ").count(), 2, "{told}");
+}
+
 /// `PIXCELL_TEST_JOBS=10000` is the long form, of some minutes.
 #[test]
 fn a_document_with_many_pictures_holds_up_no_other() {

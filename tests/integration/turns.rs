@@ -71,6 +71,8 @@ impl Meter for SlowDisk {
     }
 
     fn refund(&self) {}
+
+    fn unmade(&self, _: Kind) {}
 }
 
 #[test]
@@ -114,6 +116,8 @@ impl Meter for OnAThread {
     }
 
     fn refund(&self) {}
+
+    fn unmade(&self, _: Kind) {}
 }
 
 #[test]

@@ -182,6 +182,14 @@ impl Store {
         })
     }
 
+    /// Takes back that a call was begun for `job`: none was made, and it is due as before.
+    ///
+    /// # Errors
+    /// When sled fails or a record is damaged.
+    pub fn not_made(&self, address: &SlotAddress, job: &Job) -> Result<()> {
+        self.change_slot(address, |slot| slot.not_made(job))
+    }
+
     /// Parks `job`; `false` when a newer version has replaced it. `untouched` says that a call was begun
     /// for it and surely changed nothing.
     ///

@@ -127,6 +127,18 @@ fn a_receipt_leaves_ledger_and_history_and_an_empty_queue() {
 }
 
 #[test]
+fn a_call_that_was_not_made_leaves_the_slot_as_it_was() {
+    let (_dir, store) = store();
+    let (place, job) = (address("B2"), job(1, "a"));
+    offer(&store, &place, &job);
+    let before = store.slot(&place).unwrap();
+    begin(&store, &place, &job, 2);
+    store.not_made(&place, &job).unwrap();
+    assert_eq!(store.slot(&place).unwrap(), before);
+    assert_eq!(store.next(&lane()).unwrap().unwrap().job.attempts, 0);
+}
+
+#[test]
 fn a_receipt_delays_the_version_that_waits_behind_it() {
     let (_dir, store) = store();
     let place = address("B2");

@@ -55,7 +55,7 @@ impl Worker {
     }
 
     async fn read_again(&mut self, column: &KeyColumn) -> Result<(), NoTarget> {
-        let client = self.shared().client.clone();
+        let client = self.client();
         let token = self.document.token(&client, &self.lane.spreadsheet).await?;
         let document = self.shared().documents.of(&token);
         let Some(_serial) = waiting(self.stop.run_until_cancelled(document.lock())).await else {
