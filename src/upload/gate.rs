@@ -74,6 +74,8 @@ pub struct Ticket(u64);
 #[derive(Debug, Default)]
 pub struct Gate {
     shut: Option<Shut>,
+    /// The wait that the server asked for: whatever closes or opens the gate, it is not open before its end.
+    asked: Option<Asked>,
     /// Tickets given out.
     tickets: u64,
 }
@@ -85,11 +87,14 @@ struct Shut {
     at: Instant,
 }
 
+#[derive(Debug, Clone)]
+struct Asked {
+    told: Closed,
+    until: Instant,
+}
+
 #[derive(Debug, PartialEq, Eq)]
 enum Opens {
-    /// A wait that the server asked for.
-    AsAsked,
-    /// A wait of our own.
     ByTime,
     ByProbe {
         probes: Probes,
@@ -109,34 +114,59 @@ impl Gate {
     /// Closes for a time; `asked` when the server named it. A longer wait or one for a probe stays.
     pub fn pause(&mut self, reason: &str, wait: Pause, now: Instant, clock: Timestamp) {
         let Pause { wait, asked } = wait;
-        let until = now + wait;
-        if let Some(shut) = self
-            .shut
-            .as_mut()
-            .filter(|shut| matches!(shut.opens, Opens::ByProbe { .. }) || shut.at >= until)
-        {
-            match &mut shut.opens {
-                // A probe that is told to wait is over; the next one keeps to that wait.
-                Opens::ByProbe { probing, .. } => *probing = None,
-                opens if asked => *opens = Opens::AsAsked,
-                _ => {}
+        let mut until = now + wait;
+        let mut told = Closed {
+            reason: reason.to_owned(),
+            since: self.shut.as_ref().map_or(clock, |shut| shut.told.since),
+            until: clock.after(wait),
+            passing: true,
+            failed: 0,
+        };
+        match &mut self.shut {
+            // A probe that is told to wait is over; the next one keeps to that wait.
+            Some(Shut {
+                opens: Opens::ByProbe { probing, .. },
+                told: closed,
+                at,
+            }) => {
+                *probing = None;
+                if *at < until {
+                    (*at, closed.until) = (until, told.until);
+                }
             }
-            if shut.at < until {
-                shut.at = until;
-                shut.told.until = clock.after(wait);
+            // A shorter wait that the server names makes the longer one its own.
+            Some(shut) if shut.at >= until => (until, told) = (shut.at, shut.told.clone()),
+            shut => {
+                *shut = Some(Shut {
+                    told: told.clone(),
+                    opens: Opens::ByTime,
+                    at: until,
+                });
             }
-            return;
         }
-        self.shut = Some(Shut {
-            told: Closed {
-                reason: reason.to_owned(),
-                since: self.shut.as_ref().map_or(clock, |shut| shut.told.since),
-                until: clock.after(wait),
-                passing: true,
-                failed: 0,
-            },
-            opens: if asked { Opens::AsAsked } else { Opens::ByTime },
-            at: until,
+        let is_longest = |before: &Asked| before.until < until;
+        if asked && self.asked.as_ref().is_none_or(is_longest) {
+            self.asked = Some(Asked { told, until });
+        }
+    }
+
+    /// What is left of the wait that the server asked for.
+    fn asked(&self, now: Instant) -> Option<&Asked> {
+        self.asked.as_ref().filter(|asked| now < asked.until)
+    }
+
+    /// No less than what is left of the wait that the server asked for.
+    fn as_asked(&self, wait: Duration, now: Instant) -> Duration {
+        self.asked(now)
+            .map_or(wait, |asked| wait.max(asked.until - now))
+    }
+
+    /// Opens, once the server's wait is over.
+    fn open_as_asked(&mut self, now: Instant) {
+        self.shut = self.asked(now).cloned().map(|asked| Shut {
+            told: asked.told,
+            opens: Opens::ByTime,
+            at: asked.until,
         });
     }
 
@@ -168,12 +198,8 @@ impl Gate {
             },
             _ => 0,
         };
-        let wait = probes.wait(failed);
-        let wait = match &self.shut {
-            // A wait that the server asked for is kept by probes as well.
-            Some(shut) if shut.opens == Opens::AsAsked => wait.max(shut.at - now),
-            _ => wait,
-        };
+        // A wait that the server asked for is kept by probes as well.
+        let wait = self.as_asked(probes.wait(failed), now);
         self.shut = Some(Shut {
             told: Closed {
                 reason: reason.to_owned(),
@@ -194,15 +220,20 @@ impl Gate {
 
     /// A call got through: what probes were waiting for is so. `true` when that was the case. A wait goes
     /// on: a call begun before it says nothing of it.
-    pub fn open(&mut self) -> bool {
-        self.shut
-            .take_if(|shut| matches!(shut.opens, Opens::ByProbe { .. }))
-            .is_some()
+    pub fn open(&mut self, now: Instant) -> bool {
+        let by_probe = |shut: &Shut| matches!(shut.opens, Opens::ByProbe { .. });
+        let opens = self.shut.as_ref().is_some_and(by_probe);
+        if opens {
+            self.open_as_asked(now);
+        }
+        opens
     }
 
     /// A probe ended without telling anything of the gate; another may try, later.
     pub fn inconclusive(&mut self, ticket: Ticket, now: Instant, clock: Timestamp) {
+        let asked = self.as_asked(Duration::ZERO, now);
         if let Some((shut, wait)) = self.end_probe(ticket) {
+            let wait = wait.max(asked);
             shut.at = now + wait;
             shut.told.until = clock.after(wait);
         }
@@ -233,14 +264,23 @@ impl Gate {
     /// why it was closed until now; `None`: nothing changes.
     pub fn try_now(&mut self, now: Instant) -> Option<String> {
         let why = self.closed(now)?.reason.clone();
-        match &mut self.shut {
-            Some(Shut {
-                opens: Opens::ByProbe { probing, .. },
-                at,
-                ..
-            }) => (*probing, *at) = (None, now),
-            Some(shut) if shut.opens == Opens::ByTime => self.shut = None,
-            _ => return None,
+        let asked = self.asked(now).cloned();
+        match (&mut self.shut, asked) {
+            // It is not open before the end of that wait as it is.
+            (Some(shut), Some(asked)) if shut.at <= asked.until => return None,
+            (
+                Some(Shut {
+                    opens: Opens::ByProbe { probing, .. },
+                    told,
+                    at,
+                }),
+                asked,
+            ) => {
+                *probing = None;
+                *at = asked.as_ref().map_or(now, |asked| asked.until);
+                told.until = asked.map_or(told.until, |asked| asked.told.until);
+            }
+            _ => self.open_as_asked(now),
         }
         Some(why)
     }
@@ -251,7 +291,7 @@ impl Gate {
             None => Pass::Open,
             Some(shut) if now < shut.at => Pass::Wait(shut.at),
             Some(Shut {
-                opens: Opens::AsAsked | Opens::ByTime,
+                opens: Opens::ByTime,
                 ..
             }) => {
                 self.shut = None;
@@ -279,7 +319,7 @@ impl Gate {
     pub fn may_go(&self, probe: Option<Ticket>, now: Instant) -> bool {
         self.shut.as_ref().is_none_or(|shut| match &shut.opens {
             Opens::ByProbe { probing, .. } => counts(probing.as_ref(), probe),
-            Opens::AsAsked | Opens::ByTime => shut.at <= now,
+            Opens::ByTime => shut.at <= now,
         })
     }
 
@@ -465,7 +505,7 @@ mod tests {
         assert_eq!(gate.pass(later), Pass::Wait(later + secs(60)));
         gate.try_now(later);
         probe(&mut gate, later);
-        assert!(gate.open());
+        assert!(gate.open(later));
         assert_eq!(gate.pass(later), Pass::Open);
     }
 
@@ -536,7 +576,7 @@ mod tests {
     fn a_success_does_not_shorten_a_wait_that_the_server_asked_for() {
         let (mut gate, now) = (Gate::default(), Instant::now());
         gate.pause("throttled", asked(52), now, CLOCK);
-        assert!(!gate.open());
+        assert!(!gate.open(now));
         gate.try_now(now);
         assert_eq!(gate.pass(now), Pass::Wait(now + secs(52)));
         assert_eq!(gate.closed(now + secs(52)), None);
@@ -588,6 +628,55 @@ mod tests {
         assert_eq!(gate.pass(now), Pass::Wait(now + secs(52)));
     }
 
+    #[test]
+    fn a_wait_that_the_server_asked_for_outlives_all_that_opens_a_closed_gate() {
+        let (mut gate, now) = (Gate::default(), Instant::now());
+        gate.pause("throttled", asked(52), now, CLOCK);
+        gate.close("wrong secret", Probes::Person, None, now, CLOCK);
+        assert_eq!(gate.try_now(now), None);
+        assert_eq!(gate.pass(now), Pass::Wait(now + secs(52)));
+        // A call that was under way gets through.
+        assert!(gate.open(now));
+        assert_eq!(gate.pass(now), Pass::Wait(now + secs(52)));
+        let closed = gate.closed(now).unwrap();
+        assert_eq!(
+            (closed.reason.as_str(), closed.passing),
+            ("throttled", true)
+        );
+        assert_eq!(gate.pass(now + secs(52)), Pass::Open);
+    }
+
+    #[test]
+    fn a_wait_that_the_server_asked_for_outlives_one_reason_after_the_other() {
+        let (mut gate, now) = (Gate::default(), Instant::now());
+        gate.pause("throttled", asked(52), now, CLOCK);
+        gate.close("unreachable", Probes::Host, None, now, CLOCK);
+        let told = gate.close("wrong secret", Probes::Person, None, now, CLOCK);
+        assert_eq!(told, Some(secs(52)));
+        assert_eq!(gate.pass(now), Pass::Wait(now + secs(52)));
+        // Of a longer wait a person cuts off what nobody asked for.
+        let later = now + secs(52);
+        let first = probe(&mut gate, later);
+        gate.close("wrong secret", Probes::Person, Some(first), later, CLOCK);
+        gate.pause("throttled", asked(10), later, CLOCK);
+        assert_eq!(gate.pass(later), Pass::Wait(later + secs(60)));
+        assert!(gate.try_now(later).is_some());
+        assert_eq!(gate.pass(later), Pass::Wait(later + secs(10)));
+    }
+
+    #[test]
+    fn a_longer_wait_of_our_own_keeps_what_the_server_asked_for() {
+        let (mut gate, now) = (Gate::default(), Instant::now());
+        let own = Pause {
+            asked: false,
+            ..asked(300)
+        };
+        gate.pause("throttled", asked(10), now, CLOCK);
+        gate.pause("broken", own, now, CLOCK);
+        assert_eq!(gate.try_now(now).as_deref(), Some("broken"));
+        assert_eq!(gate.pass(now), Pass::Wait(now + secs(10)));
+    }
+
     #[tokio::test(start_paused = true)]
     async fn whoever_waits_is_woken_when_the_gate_opens() {
         let gate = Arc::new(SharedGate::default());
@@ -598,7 +687,7 @@ mod tests {
             tokio::spawn(async move { gate.pass().await })
         };
         tokio::task::yield_now().await;
-        gate.change(Gate::open);
+        gate.change(|gate| gate.open(Instant::now()));
         assert!(waiter.await.unwrap().is_none());
         assert_eq!(start.elapsed(), Duration::ZERO);
     }

@@ -13,7 +13,7 @@ use super::{COMPANY, LaneEvent, LaneState, Turn, Worker};
 use crate::feishu::{CallError, Class, Outcome, Receipt};
 use crate::placement::{Slot, SlotAddress};
 use crate::store::{FileKey, Job, Parked, Release, Store, Target, Timestamp};
-use crate::upload::gate::{Gate, Pause, Probe, SharedGate, Ticket};
+use crate::upload::gate::{Pause, Probe, SharedGate, Ticket};
 use crate::upload::react::{Probes, Reaction, back_off, react};
 
 /// Jobs whose answers with an unknown code are counted; when more have one, all are counted anew.
@@ -75,7 +75,8 @@ impl Worker {
         // Of a gate that was closed: since when.
         let open = |gate: &SharedGate| {
             let since = gate.closed().map(|closed| closed.since);
-            gate.change(Gate::open).then_some(since)
+            gate.change(|gate| gate.open(Instant::now()))
+                .then_some(since)
         };
         let gates = [open(&self.lane.gate), open(&self.shared().gate)];
         let failures = std::mem::take(&mut self.failures);
