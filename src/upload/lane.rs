@@ -11,7 +11,7 @@ mod rows;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -164,15 +164,22 @@ enum Next {
 struct Probing {
     own: Option<Probe>,
     app: Option<Probe>,
+    /// Whether a call was made.
+    called: Arc<AtomicBool>,
 }
 
 /// The gates of a lane and what it probes them by, asked again before each request.
 #[derive(Debug)]
-struct Gates([(Arc<SharedGate>, Option<Ticket>); 2]);
+struct Gates {
+    gates: [(Arc<SharedGate>, Option<Ticket>); 2],
+    called: Arc<AtomicBool>,
+}
 
 impl Leave for Gates {
     fn may_go(&self) -> bool {
-        self.0.iter().all(|(gate, probe)| gate.may_go(*probe))
+        let may_go = self.gates.iter().all(|(gate, probe)| gate.may_go(*probe));
+        self.called.fetch_or(may_go, Ordering::Relaxed);
+        may_go
     }
 }
 
@@ -233,7 +240,10 @@ impl Worker {
             // `begin`.
             let at_once = self.is_open() && self.shared().budget.is_free();
             // The lane's own gate first: it must not hold a probe of the app's while it waits.
-            self.probing.own = self.lane.gate.pass().await;
+            self.probing = Probing {
+                own: self.lane.gate.pass().await,
+                ..Probing::default()
+            };
             let Some((mapping, permit)) = self.permit().await? else {
                 self.probing = Probing::default();
                 continue;
@@ -301,16 +311,22 @@ impl Worker {
 
     /// The client of this turn: its calls go only while the gates let them.
     fn client(&self) -> Client {
-        let Probing { own, app } = &self.probing;
+        let Probing { own, app, called } = &self.probing;
         let gates = [(&self.lane.gate, own), (&self.shared().gate, app)];
         let gates =
             gates.map(|(gate, probe)| (Arc::clone(gate), probe.as_ref().map(Probe::ticket)));
-        self.shared().client.with_leave(Arc::new(Gates(gates)))
+        let called = Arc::clone(called);
+        let leave = Arc::new(Gates { gates, called });
+        self.shared().client.with_leave(leave)
     }
 
-    /// A probe that learnt nothing ends here; whatever was learnt has changed the gates already.
+    /// A probe that learnt nothing ends here; whatever was learnt has changed the gates already. Without a call
+    /// nothing was tried, and another may at once.
     fn give_back(&mut self) {
-        let Probing { own, app } = std::mem::take(&mut self.probing);
+        let Probing { own, app, called } = std::mem::take(&mut self.probing);
+        if !called.load(Ordering::Relaxed) {
+            return;
+        }
         let (now, clock) = (Instant::now(), Timestamp::now());
         for probe in own.into_iter().chain(app) {
             probe.inconclusive(now, clock);

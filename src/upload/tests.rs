@@ -107,3 +107,25 @@ async fn a_lane_that_is_told_to_stop_leaves_its_probe_to_its_successor() {
     let next = own.change(|gate| gate.pass(Instant::now()));
     assert!(matches!(next, Pass::Probe(_)), "{next:?}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_probe_that_made_no_call_is_followed_by_another_at_once() {
+    let state_dir = tempfile::tempdir().unwrap();
+    let [app, own] = [(); 2].map(|()| Arc::new(SharedGate::default()));
+    let (now, clock) = (Instant::now(), Timestamp::now());
+    for gate in [&app, &own] {
+        gate.change(|gate| gate.close("the quota is used up", Probes::Quota, None, now, clock));
+    }
+    let lane = lane(&state_dir, &app, &own);
+    let (store, stop) = (lane.shared.store.clone(), CancellationToken::new());
+    let running = tokio::spawn(run(lane, stop.clone()));
+    // The job that probes is one that no mapping has any more: it is withdrawn.
+    sleep(Duration::from_mins(61)).await;
+    assert_eq!(store.queued(), 0);
+    for gate in [app, own] {
+        let next = gate.change(|gate| gate.pass(Instant::now()));
+        assert!(matches!(next, Pass::Probe(_)), "{next:?}");
+    }
+    stop.cancel();
+    running.await.unwrap().unwrap();
+}
