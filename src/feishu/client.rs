@@ -3,6 +3,7 @@
 //! One call makes at most one request of its own kind, and one more when its token was refused and
 //! could be renewed; waiting and repeating are the lane's concern.
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -76,7 +77,9 @@ struct Inner {
     encoding: ImageEncoding,
     request_timeout: Duration,
     tokens: Tokens,
-    pace: Pace,
+    /// May be that of the client before, see [`Client::keep_pace_of`].
+    pace: Arc<Pace>,
+    rate: NonZeroU32,
     /// The writes in flight.
     crowd: Crowd,
     /// See [`Client::told_limit`]; 0 when no answer named one.
@@ -159,7 +162,8 @@ impl Client {
             encoding: config.image_encoding,
             request_timeout: config.request_timeout,
             tokens: Tokens::default(),
-            pace: Pace::new(config.requests_per_second),
+            pace: Arc::new(Pace::new(config.requests_per_second)),
+            rate: config.requests_per_second,
             crowd: Crowd::default(),
             told_limit: AtomicU64::new(0),
         };
@@ -178,6 +182,17 @@ impl Client {
     #[must_use]
     pub fn counted_by(&self, meter: Arc<dyn Meter>) -> Self {
         Self(Arc::clone(&self.0), Some(meter), self.2.clone())
+    }
+
+    /// Takes its turns among the calls of the client before it, when the app and its rate are the same: the
+    /// server counts them together. For a client that nobody has a copy of yet.
+    pub fn keep_pace_of(&mut self, before: &Self) {
+        let before = &before.0;
+        if let Some(inner) = Arc::get_mut(&mut self.0)
+            && (&inner.app_id, inner.rate) == (&before.app_id, before.rate)
+        {
+            inner.pace = Arc::clone(&before.pace);
+        }
     }
 
     /// The same client, which asks for leave immediately before each request.

@@ -598,11 +598,12 @@ pub(super) fn reload(
     match (parts.reload)().and_then(moved) {
         Ok(mut next) => {
             info!("the configuration was read again");
-            // One pace and one set of connections, unless the API is called in another way.
+            // One set of connections, unless the API is called in another way, and one pace even then.
             if next.config.feishu.is_same(&setup.config.feishu) {
                 next.client = setup.client.clone();
             } else {
                 next.client.follow(&setup.client);
+                next.client.keep_pace_of(&setup.client);
             }
             Some(next)
         }

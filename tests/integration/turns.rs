@@ -101,6 +101,31 @@ fn calls_that_waited_for_the_disk_together_leave_one_by_one() {
     assert!(last - first >= 150, "{:#?}", state.calls);
 }
 
+#[test]
+fn a_client_that_replaces_another_takes_its_turns_among_the_calls_of_both() {
+    let (_runtime, sandbox) = sandbox();
+    let before = client(&sandbox, OnAThread);
+    let mut after = client(&sandbox, OnAThread);
+    after.keep_pace_of(&before);
+    let calling = Builder::new_current_thread().enable_all().build().unwrap();
+    calling.block_on(async {
+        let mut calls = JoinSet::new();
+        for document in DOCUMENTS {
+            for client in [before.clone(), after.clone()] {
+                calls.spawn(async move { client.sheets(&document.parse().unwrap()).await });
+            }
+        }
+        for done in timeout(LIMIT, calls.join_all()).await.unwrap() {
+            done.unwrap();
+        }
+    });
+    let calls = sandbox.state().calls;
+    let begun = calls.iter().map(|call| call.started_ms);
+    let (first, last) = (begun.clone().min().unwrap(), begun.max().unwrap());
+    // Two tokens and twelve looks: 13 gaps of 55 ms, and 6 if each had a pace of its own.
+    assert!(last - first >= 500, "{calls:#?}");
+}
+
 /// Counts on a thread where blocking is allowed.
 struct OnAThread;
 
