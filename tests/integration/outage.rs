@@ -371,10 +371,29 @@ fn a_missing_row_is_looked_for_by_one_read_after_growing_waits_and_found_when_it
                 "{}",
                 reads() - before
             );
+
+            // A look is told to wait: nothing else is asked for until then.
+            drop_file("later.png", &png(78));
+            parked(KEYS).await;
+            let throttled = Fault::on(Endpoint::ReadValues).throttle(429, 600);
+            api.sandbox().add_fault(throttled).unwrap();
+            let (start, before) = (Instant::now(), reads());
+            while reads() == before {
+                seconds(1).await;
+                assert!(start.elapsed() < DAY / 20);
+            }
+            seconds(5).await;
+            say("A11", "later");
+            let before = reads();
+            seconds(580).await;
+            assert_eq!(reads(), before);
+            // Looks that fell into the wait have made the waits between them longer.
+            seconds(1200).await;
+            soon(home.path(), |_| holds("D11", &png(78))).await;
         },
     );
     let state = api.sandbox().state();
-    assert_eq!(state.calls(Endpoint::ValuesImage), 2);
+    assert_eq!(state.calls(Endpoint::ValuesImage), 3);
     assert!(
         state.image(DOCUMENTS[0], SHEET, "D7").is_none(),
         "case counts"

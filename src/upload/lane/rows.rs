@@ -1,11 +1,15 @@
 //! Rows that were missing: key columns are read again, and the jobs whose keys they say now are released.
 
-use tracing::{debug, info};
+use tokio::time::Instant;
+use tracing::{debug, info, warn};
 
 use super::{Turn, Worker};
+use crate::feishu::Class;
 use crate::pulse::waiting;
 use crate::store::{Release, Store, Timestamp};
+use crate::upload::gate::{Pause, SharedGate};
 use crate::upload::keys::KeyColumn;
+use crate::upload::react::{Reaction, react};
 use crate::upload::resolve::NoTarget;
 
 impl Worker {
@@ -20,6 +24,7 @@ impl Worker {
             && self.shared().budget.is_free()
             && let Err(why) = self.read_again(&column).await
         {
+            self.wait_as_asked(&why);
             debug!(spreadsheet = %self.lane.spreadsheet, ?why, "no look at a key column");
         }
         self.document.keys().looked(&column);
@@ -52,6 +57,30 @@ impl Worker {
             }
         }
         Ok(())
+    }
+
+    /// A wait that the server asked for is kept whichever call it answered. Whatever else was wrong, the next
+    /// write learns.
+    fn wait_as_asked(&self, why: &NoTarget) {
+        let NoTarget::Call(error) = why else { return };
+        let (asked, class) = (error.wait(), error.class().unwrap_or(Class::Busy));
+        let (spreadsheet, reason) = (&self.lane.spreadsheet, error.to_string());
+        let pause = |gate: &SharedGate, wait| {
+            let asked = asked.is_some();
+            let (pause, now, clock) = (Pause { wait, asked }, Instant::now(), Timestamp::now());
+            gate.change(|gate| gate.pause(&reason, pause, now, clock));
+        };
+        match react(class, 0, self.failures, asked) {
+            Reaction::PauseApp(wait) => {
+                pause(&self.shared().gate, wait);
+                warn!(%spreadsheet, "{reason}; all calls wait for {wait:.1?}");
+            }
+            Reaction::PauseLane(wait) => {
+                pause(&self.lane.gate, wait);
+                warn!(%spreadsheet, "{reason}; next try in {wait:.1?}");
+            }
+            _ => {}
+        }
     }
 
     async fn read_again(&mut self, column: &KeyColumn) -> Result<(), NoTarget> {
