@@ -598,7 +598,8 @@ pub(super) fn reload(
     match (parts.reload)().and_then(moved) {
         Ok(mut next) => {
             info!("the configuration was read again");
-            // One set of connections, unless the API is called in another way, and one pace even then.
+            // One set of connections, unless the API is called in another way, and one pace even then while app and rate are the
+            // same.
             if next.config.feishu.is_same(&setup.config.feishu) {
                 next.client = setup.client.clone();
             } else {

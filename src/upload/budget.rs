@@ -250,7 +250,9 @@ impl Budget {
         // Calls that were made meanwhile are of those just recorded.
         let same = (count.month, count.day) == (recorded.month, recorded.day);
         state.recorded = if same {
-            recorded.calls.saturating_sub(count.calls)
+            // A call that was taken back meanwhile is not one of those ahead.
+            let calls = recorded.calls.saturating_sub(count.calls);
+            calls.min(recorded.used.saturating_sub(count.used))
         } else {
             0
         };

@@ -78,6 +78,8 @@ pub struct Gate {
     asked: Option<Asked>,
     /// Tickets given out.
     tickets: u64,
+    /// How often a call got through what probes were waiting for.
+    opened: u64,
 }
 
 #[derive(Debug)]
@@ -224,6 +226,7 @@ impl Gate {
         let by_probe = |shut: &Shut| matches!(shut.opens, Opens::ByProbe { .. });
         let opens = self.shut.as_ref().is_some_and(by_probe);
         if opens {
+            self.opened += 1;
             self.open_as_asked(now);
         }
         opens
@@ -395,6 +398,11 @@ impl SharedGate {
         let answer = self.with(change);
         self.changed.notify_waiters();
         answer
+    }
+
+    /// How often a call got through what probes were waiting for.
+    pub fn opened(&self) -> u64 {
+        self.with(|gate| gate.opened)
     }
 
     /// [`Gate::may_go`] now.

@@ -25,7 +25,7 @@ use tracing::{debug, warn};
 
 pub use event::{LaneEvent, LaneState};
 
-use outcome::parked;
+use outcome::{Tries, parked};
 
 use super::append::{Appending, Failed};
 use super::budget::{Budget, Permit};
@@ -131,7 +131,8 @@ pub async fn run(lane: Lane, stop: CancellationToken) -> Result<(), StoreError> 
         document: Document::default(),
         mended: 0,
         failures: 0,
-        unknown: HashMap::new(),
+        opened: None,
+        tries: HashMap::new(),
         probing: Probing::default(),
         not_before: BTreeMap::new(),
         stop: stop.clone(),
@@ -188,11 +189,12 @@ struct Worker {
     document: Document,
     /// [`Shared::mended`] when the document was asked.
     mended: u64,
-    /// Calls that failed in a row, those left out that did not reach the API.
+    /// Calls that failed in a row, those left out that no other document's calls would have got through either.
     failures: u32,
-    /// Jobs whose last call was answered with a code that nobody knows, and how often in a row; at most
-    /// [`UNKNOWN_MOST`](outcome::UNKNOWN_MOST).
-    unknown: HashMap<u64, u32>,
+    /// How often others had got through to the host when a gateway answered last.
+    opened: Option<u64>,
+    /// How jobs failed for themselves, by their numbers; at most [`TRIES_MOST`](outcome::TRIES_MOST).
+    tries: HashMap<u64, Tries>,
     /// Which gates this turn probes.
     probing: Probing,
     /// Slots whose last call was given up because the file changed, and when their interval is over.

@@ -97,7 +97,8 @@ fn a_document_that_a_gateway_refuses_is_tried_less_and_less_while_others_are_wri
     let calls = rig.write_records().into_iter();
     let calls = calls.filter(|call| call.spreadsheet.as_deref() == Some("DocHall"));
     let calls: Vec<_> = calls.collect();
-    for (failures, pair) in calls.windows(2).enumerate() {
+    // The first answer might be everybody's.
+    for (failures, pair) in calls.windows(2).skip(1).enumerate() {
         let waited = pair[1].started_ms - pair[0].ended_ms.unwrap();
         assert!(
             waited >= 1000 << failures,

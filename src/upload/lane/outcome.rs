@@ -16,8 +16,17 @@ use crate::store::{FileKey, Job, Parked, Release, Store, Target, Timestamp};
 use crate::upload::gate::{Pause, Probe, SharedGate, Ticket};
 use crate::upload::react::{Probes, Reaction, back_off, react};
 
-/// Jobs whose answers with an unknown code are counted; when more have one, all are counted anew.
-pub(super) const UNKNOWN_MOST: usize = 1024;
+/// Jobs whose failures are counted; those of any of them are forgotten for one more.
+pub(super) const TRIES_MOST: usize = 1024;
+
+/// How a job failed for itself, since it was queued or released.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Tries {
+    /// Calls.
+    failed: u32,
+    /// Answers in a row with a code that nobody knows.
+    unknown: u32,
+}
 
 impl Worker {
     pub(super) async fn written(
@@ -39,7 +48,7 @@ impl Worker {
         };
         let (receipt, ahead, (address, job, target)) = self.shared().store.call(written).await?;
         self.ahead = ahead;
-        self.unknown.remove(&job.id);
+        self.tries.remove(&job.id);
         self.got_through();
         let shared = self.shared().clone();
         let (waits, over) = oneshot::channel::<()>();
@@ -99,21 +108,18 @@ impl Worker {
     ) -> Turn {
         let class = error.class().unwrap_or(Class::Busy);
         let untouched = !resolving && error.outcome() == Outcome::Untouched;
-        let reaction = react(
-            class,
-            self.unknown_answers(&job, class),
-            self.failures,
-            error.wait(),
-        );
+        let tries = self.tries(&job, class);
+        let reaction = react(class, tries.unknown, self.failures, error.wait());
         let reaction = match reaction {
             // It concerns whatever the document would get, not this picture.
             Reaction::Park(_) if resolving => Reaction::CloseLane(Probes::Person),
             reaction => reaction,
         };
         // A host that is not reached says nothing of this lane: its own waits do not grow meanwhile. What a
-        // gateway answers may concern this document alone.
-        let answered = error.refusal().is_some();
-        if class != Class::Unreached || answered {
+        // gateway answers while others get through concerns this document alone.
+        let unreached = class == Class::Unreached;
+        let alone = unreached && error.refusal().is_some() && self.is_alone();
+        if !unreached || alone {
             self.failures = self.failures.saturating_add(1);
         }
         if matches!(class, Class::Document | Class::Cell) {
@@ -129,7 +135,7 @@ impl Worker {
             Reaction::Park(until) => {
                 self.failures = 0;
                 // Released, it gets as many tries again.
-                self.unknown.remove(&job.id);
+                self.tries.remove(&job.id);
                 return self
                     .park(address, job, parked(reason, Some(&error), until), untouched)
                     .await;
@@ -139,13 +145,8 @@ impl Worker {
                 let gate = &self.shared().gate;
                 self.close(gate, "the app", &job, slot, &error, (probes, probe));
                 // Others may get through and open it again, for ever: this lane then waits all the same.
-                if probes != Probes::Host || answered {
-                    let wait = Pause {
-                        wait: own_wait,
-                        asked: false,
-                    };
-                    let gate = &self.lane.gate;
-                    gate.change(|gate| gate.pause(&reason, wait, now, clock));
+                if probes != Probes::Host || alone {
+                    self.pause_lane(&reason, own_wait, false);
                 }
                 clock
             }
@@ -165,6 +166,9 @@ impl Worker {
             Reaction::PauseApp(wait) => {
                 let (gate, pause) = (&self.shared().gate, Pause { wait, asked });
                 gate.change(|gate| gate.pause(&reason, pause, now, clock));
+                if alone {
+                    self.pause_lane(&reason, own_wait, false);
+                }
                 // Only now: nobody gets through while it is told.
                 warn!(%mapping, file = %path, %slot, code, logid, "{reason}; all calls wait for {wait:.1?}");
                 clock
@@ -175,10 +179,7 @@ impl Worker {
                     _ => own_wait,
                 };
                 warn!(%mapping, file = %path, %slot, failures = self.failures, code, logid, "{reason}; next try in {wait:.1?}");
-                let pause = Pause { wait, asked };
-                self.lane
-                    .gate
-                    .change(|gate| gate.pause(&reason, pause, now, clock));
+                self.pause_lane(&reason, wait, asked);
                 self.lane.state.send_replace(LaneState::Waiting {
                     why: reason.clone(),
                     failures: self.failures,
@@ -186,7 +187,7 @@ impl Worker {
                 });
                 // Behind the others, so that one job that always fails does not hold them up. When it fails for
                 // itself its waits grow, though others succeed in between.
-                let own = back_off(job.attempts.saturating_sub(1));
+                let own = back_off(tries.failed.saturating_sub(1));
                 clock.after(match reaction {
                     Reaction::BackOff => own,
                     _ => own.min(wait),
@@ -202,19 +203,38 @@ impl Worker {
             .await
     }
 
-    /// How often in a row this job's call was answered with a code that nobody knows, this one included.
-    fn unknown_answers(&mut self, job: &Job, class: Class) -> u32 {
-        if class != Class::Unknown {
-            self.unknown.remove(&job.id);
-            return 0;
+    /// How this job has failed for itself, this failure included.
+    fn tries(&mut self, job: &Job, class: Class) -> Tries {
+        // What everybody meets says nothing of the job.
+        if !matches!(class, Class::Busy | Class::Unknown) {
+            return self.tries.get(&job.id).copied().unwrap_or_default();
         }
-        // So many are no fault of the pictures.
-        if self.unknown.len() >= UNKNOWN_MOST {
-            self.unknown.clear();
+        if self.tries.len() >= TRIES_MOST
+            && !self.tries.contains_key(&job.id)
+            && let Some(any) = self.tries.keys().next().copied()
+        {
+            self.tries.remove(&any);
         }
-        let times = self.unknown.entry(job.id).or_default();
-        *times += 1;
-        *times
+        let tries = self.tries.entry(job.id).or_default();
+        tries.failed = tries.failed.saturating_add(1);
+        tries.unknown = match class {
+            Class::Unknown => tries.unknown.saturating_add(1),
+            _ => 0,
+        };
+        *tries
+    }
+
+    /// Whether others got through to the host since a gateway answered this lane last.
+    fn is_alone(&mut self) -> bool {
+        let opened = self.shared().gate.opened();
+        let before = self.opened.replace(opened);
+        before.is_some_and(|before| before != opened)
+    }
+
+    fn pause_lane(&self, reason: &str, wait: Duration, asked: bool) {
+        let (pause, now, clock) = (Pause { wait, asked }, Instant::now(), Timestamp::now());
+        let gate = &self.lane.gate;
+        gate.change(|gate| gate.pause(reason, pause, now, clock));
     }
 
     fn close(
