@@ -14,6 +14,7 @@ use std::future::Future;
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -69,6 +70,8 @@ pub(super) struct UserToken {
     can_refresh: bool,
     /// Shared by all that have the same file. Changed by whoever has the turn with the file.
     unsaved: Arc<Mutex<Option<Unsaved>>>,
+    /// Whether the file was seen to be replaceable in this run.
+    proved: AtomicBool,
     /// The last warning, so that it is told once.
     told: Mutex<String>,
 }
@@ -79,6 +82,7 @@ impl UserToken {
             path,
             can_refresh,
             unsaved: Arc::default(),
+            proved: AtomicBool::new(false),
             told: Mutex::default(),
         }
     }
@@ -162,10 +166,11 @@ impl UserToken {
         F: Future<Output = Result<Renewed, CallError>>,
     {
         let path = self.path.clone();
-        let in_file = self.unsaved().is_none();
+        // Once, as a person may put another token there while it is tried.
+        let to_prove = self.unsaved().is_none() && !self.proved.load(Ordering::Relaxed);
         let ready = off_runtime(move || {
             let (path, turn) = turn(&path)?;
-            if in_file {
+            if to_prove {
                 // A mount of the file alone refuses this, and nothing before it.
                 place(&path)?.commit(&fs::read(&path)?)?;
             }
@@ -179,6 +184,7 @@ impl UserToken {
                 self.path.display()
             ))
         })?;
+        self.proved.fetch_or(to_prove, Ordering::Relaxed);
         // Another process may have had its turn first.
         let pair = self.read().await?;
         if !same(&pair.access, access) {
