@@ -118,14 +118,14 @@ impl Worker {
         // A host that is not reached says nothing of this lane: its own waits do not grow meanwhile. What a
         // gateway answers while others get through concerns this document alone.
         let unreached = class == Class::Unreached;
-        let alone = unreached && error.refusal().is_some() && self.is_alone();
-        if !unreached || alone {
+        let gateway = unreached && error.refusal().is_some();
+        if !unreached || (gateway && self.is_alone()) {
             self.failures = self.failures.saturating_add(1);
         }
         if matches!(class, Class::Document | Class::Cell) {
             self.document.forget();
         }
-        let (now, clock, reason) = (Instant::now(), Timestamp::now(), error.to_string());
+        let (clock, reason) = (Timestamp::now(), error.to_string());
         let FileKey { mapping, path } = &job.source;
         let slot = &address.slot;
         let (code, logid) = told(&error);
@@ -143,10 +143,16 @@ impl Worker {
             Reaction::CloseApp(probes) => {
                 let probe = self.probing.app.as_ref().map(Probe::ticket);
                 let gate = &self.shared().gate;
-                self.close(gate, "the app", &job, slot, &error, (probes, probe));
-                // Others may get through and open it again, for ever: this lane then waits all the same.
-                if probes != Probes::Host || alone {
-                    self.pause_lane(&reason, own_wait, false);
+                let closed = self.close(gate, "the app", &job, slot, &error, (probes, probe));
+                // Others may get through and open it again, for ever: this lane then waits all the same. After a
+                // gateway's answer another one is to probe, if there is any.
+                let wait = match probes {
+                    Probes::Host if gateway => Some(own_wait + closed.unwrap_or_default()),
+                    Probes::Host => None,
+                    _ => Some(own_wait),
+                };
+                if let Some(wait) = wait {
+                    pause(&self.lane.gate, &reason, wait, false);
                 }
                 clock
             }
@@ -164,10 +170,9 @@ impl Worker {
                 clock
             }
             Reaction::PauseApp(wait) => {
-                let (gate, pause) = (&self.shared().gate, Pause { wait, asked });
-                gate.change(|gate| gate.pause(&reason, pause, now, clock));
-                if alone {
-                    self.pause_lane(&reason, own_wait, false);
+                pause(&self.shared().gate, &reason, wait, asked);
+                if gateway {
+                    pause(&self.lane.gate, &reason, wait + own_wait, false);
                 }
                 // Only now: nobody gets through while it is told.
                 warn!(%mapping, file = %path, %slot, code, logid, "{reason}; all calls wait for {wait:.1?}");
@@ -179,7 +184,7 @@ impl Worker {
                     _ => own_wait,
                 };
                 warn!(%mapping, file = %path, %slot, failures = self.failures, code, logid, "{reason}; next try in {wait:.1?}");
-                self.pause_lane(&reason, wait, asked);
+                pause(&self.lane.gate, &reason, wait, asked);
                 self.lane.state.send_replace(LaneState::Waiting {
                     why: reason.clone(),
                     failures: self.failures,
@@ -231,12 +236,7 @@ impl Worker {
         before.is_some_and(|before| before != opened)
     }
 
-    fn pause_lane(&self, reason: &str, wait: Duration, asked: bool) {
-        let (pause, now, clock) = (Pause { wait, asked }, Instant::now(), Timestamp::now());
-        let gate = &self.lane.gate;
-        gate.change(|gate| gate.pause(reason, pause, now, clock));
-    }
-
+    /// Closes a gate; the wait before its next probe, if that changes.
     fn close(
         &self,
         gate: &SharedGate,
@@ -245,7 +245,7 @@ impl Worker {
         slot: &Slot,
         error: &CallError,
         (probes, probe): (Probes, Option<Ticket>),
-    ) {
+    ) -> Option<Duration> {
         let (now, clock, reason) = (Instant::now(), Timestamp::now(), error.to_string());
         let before = gate.closed();
         let wait = gate.change(|gate| gate.close(&reason, probes, probe, now, clock));
@@ -258,6 +258,7 @@ impl Worker {
             warn!(%mapping, file = %path, %slot, code, logid, "nothing is sent for {whose}: {reason}; next try in {wait:.1?}");
         }
         self.tell(LaneEvent::GateClosed { reason });
+        wait
     }
 
     pub(super) async fn park(
@@ -308,6 +309,12 @@ impl Worker {
         }
         Ok(())
     }
+}
+
+/// Closes a gate for a time; `asked` when the server named it.
+pub(super) fn pause(gate: &SharedGate, reason: &str, wait: Duration, asked: bool) {
+    let (pause, now, clock) = (Pause { wait, asked }, Instant::now(), Timestamp::now());
+    gate.change(|gate| gate.pause(reason, pause, now, clock));
 }
 
 /// Counts a receipt that was recorded just now.

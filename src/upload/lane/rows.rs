@@ -1,13 +1,12 @@
 //! Rows that were missing: key columns are read again, and the jobs whose keys they say now are released.
 
-use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
+use super::outcome::pause;
 use super::{Turn, Worker};
 use crate::feishu::Class;
 use crate::pulse::waiting;
 use crate::store::{Release, Store, Timestamp};
-use crate::upload::gate::{Pause, SharedGate};
 use crate::upload::keys::KeyColumn;
 use crate::upload::react::{Reaction, react};
 use crate::upload::resolve::NoTarget;
@@ -65,18 +64,13 @@ impl Worker {
         let NoTarget::Call(error) = why else { return };
         let (asked, class) = (error.wait(), error.class().unwrap_or(Class::Busy));
         let (spreadsheet, reason) = (&self.lane.spreadsheet, error.to_string());
-        let pause = |gate: &SharedGate, wait| {
-            let asked = asked.is_some();
-            let (pause, now, clock) = (Pause { wait, asked }, Instant::now(), Timestamp::now());
-            gate.change(|gate| gate.pause(&reason, pause, now, clock));
-        };
         match react(class, 0, self.failures, asked) {
             Reaction::PauseApp(wait) => {
-                pause(&self.shared().gate, wait);
+                pause(&self.shared().gate, &reason, wait, asked.is_some());
                 warn!(%spreadsheet, "{reason}; all calls wait for {wait:.1?}");
             }
             Reaction::PauseLane(wait) => {
-                pause(&self.lane.gate, wait);
+                pause(&self.lane.gate, &reason, wait, asked.is_some());
                 warn!(%spreadsheet, "{reason}; next try in {wait:.1?}");
             }
             _ => {}
