@@ -317,10 +317,15 @@ impl Gate {
         }
     }
 
-    /// Whether a call that got through may still go: no wait was asked for since, and a gate that is tried by
-    /// probes is closed to whatever is not the `probe` that counts.
+    /// Whether a call that got through may still go: no wait was asked for since, and a gate that a person or the
+    /// month has to open is closed to whatever is not the `probe` that counts. A host that one call did not
+    /// reach may be there for another, which then opens the gate.
     pub fn may_go(&self, probe: Option<Ticket>, now: Instant) -> bool {
         self.shut.as_ref().is_none_or(|shut| match &shut.opens {
+            Opens::ByProbe {
+                probes: Probes::Host,
+                ..
+            } => self.asked(now).is_none(),
             Opens::ByProbe { probing, .. } => counts(probing.as_ref(), probe),
             Opens::ByTime => shut.at <= now,
         })
@@ -485,6 +490,8 @@ mod tests {
         gate.pause("throttled", asked(3), now, CLOCK);
         assert!(!gate.may_go(None, now + secs(2)));
         assert!(gate.may_go(None, now + secs(3)));
+        gate.close("unreachable", Probes::Host, None, now + secs(3), CLOCK);
+        assert!(gate.may_go(None, now + secs(3)), "it may be reached now");
         gate.close("wrong secret", Probes::Person, None, now + secs(3), CLOCK);
         let later = now + secs(33);
         assert!(!gate.may_go(None, later), "another one is to probe");
