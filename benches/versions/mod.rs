@@ -79,6 +79,7 @@ impl Versions {
             seen: Seen::Image {
                 hash,
                 format: Format::Jpeg,
+                arrival: None,
             },
             at: now,
         };
@@ -94,7 +95,6 @@ impl Versions {
                 mtime: 0,
                 name: Vec::new(),
             },
-            outdated: false,
             now,
             min_interval: Duration::ZERO,
         };

@@ -24,8 +24,6 @@ pub struct Offer {
     pub source: FileKey,
     /// When it arrived.
     pub arrival: Arrival,
-    /// When it arrived nobody saw, and what the slot knows is newer by its file's time.
-    pub outdated: bool,
     /// Now.
     pub now: Timestamp,
     /// Least time between two writes of the slot.
@@ -57,7 +55,7 @@ pub fn decide(slot: &mut SlotRecord, offer: &Offer) -> Decision {
         .into_iter()
         .flatten()
         .any(|source| *source != offer.source);
-    if offer.outdated || slot.newest().is_some_and(|newest| offer.arrival < *newest) {
+    if slot.newest().is_some_and(|newest| offer.arrival < *newest) {
         return Decision::Superseded;
     }
     if slot.held() == Some(offer.hash) {
@@ -111,40 +109,62 @@ pub fn decide(slot: &mut SlotRecord, offer: &Offer) -> Decision {
     decision
 }
 
-/// Whether the newest version that the slot knows is of another file, which is there still, and was changed
-/// later than `source` was, or at the same time and has the greater name. For a `source` that was found when
-/// watching began: both were there, so their times decide, whenever the other was met. Looks at the other only
-/// in `folder`, that of `source`'s mapping: another's may hang. Blocks.
+/// A version that a slot knows, of another file than the one at hand, which was changed later than that, or at the
+/// same time and has the greater name. If it is still there, it is the newer one of two that were found when
+/// watching began: their times decide, whenever either was met.
+#[derive(Debug, Clone)]
+pub struct Rival {
+    /// Its file.
+    pub source: FileKey,
+    /// When it arrived.
+    pub arrival: Arrival,
+    /// The file as it was when it was hashed.
+    fingerprint: Fingerprint,
+}
+
+/// The rival that `slot` knows of `source`, which was found like this.
 ///
 /// # Errors
 /// When the store fails.
-pub fn is_outdated(
+pub fn rival(
     store: &Store,
     slot: &SlotRecord,
-    folder: &Path,
     source: &FileKey,
-    fingerprint: &Fingerprint,
-) -> Result<bool, StoreError> {
+    found: &Fingerprint,
+) -> Result<Option<Rival>, StoreError> {
     let job = slot.job.as_ref();
     let job = job.map(|job| (&job.arrival, &job.source, job.hash));
     let ledger = slot.ledger.as_ref();
     let ledger = ledger.map(|ledger| (&ledger.arrival, &ledger.source, ledger.hash));
-    let Some((_, other, hash)) = job.max(ledger) else {
-        return Ok(false);
+    let Some((arrival, other, hash)) = job.max(ledger).filter(|(_, other, _)| *other != source)
+    else {
+        return Ok(None);
     };
-    if other == source || other.mapping != source.mapping {
-        return Ok(false);
+    let rival = store.file(other)?.and_then(|known| {
+        let is_it = matches!(known.seen, Seen::Image { hash: seen, .. } if seen == hash);
+        is_it.then(|| Rival {
+            source: other.clone(),
+            arrival: arrival.clone(),
+            fingerprint: known.fingerprint,
+        })
+    });
+    let later = |rival: &Rival| {
+        (rival.fingerprint.mtime, &other.path) > (found.mtime, &source.path) || !rival.is_known()
+    };
+    Ok(rival.filter(later))
+}
+
+impl Rival {
+    /// Whether its time is known; otherwise it is to be looked at again.
+    pub fn is_known(&self) -> bool {
+        self.fingerprint != Fingerprint::UNKNOWN
     }
-    let Some(known) = store.file(other)? else {
-        return Ok(false);
-    };
-    let is_it = matches!(known.seen, Seen::Image { hash: seen, .. } if seen == hash);
-    let later = (known.fingerprint.mtime, &other.path) > (fingerprint.mtime, &source.path);
-    let is_there = || {
-        let found = folder.join(other.path.as_path()).symlink_metadata();
-        found.is_ok_and(|meta| Fingerprint::of(&meta) == known.fingerprint)
-    };
-    Ok(is_it && later && is_there())
+
+    /// Whether it is still there as it was, in the folder of its mapping. Blocks, and may hang with the folder.
+    pub fn is_there(&self, folder: &Path) -> bool {
+        let found = folder.join(self.source.path.as_path()).symlink_metadata();
+        found.is_ok_and(|meta| Fingerprint::of(&meta) == self.fingerprint)
+    }
 }
 
 /// The earliest time of the slot's next write. A job that is put off stays put off: newer content is
@@ -192,7 +212,6 @@ mod tests {
             },
             source: file("a.png"),
             arrival: arrival(id),
-            outdated: false,
             now: NOW,
             min_interval: Duration::ZERO,
         }

@@ -27,6 +27,7 @@ use crate::watch::{Candidate, Finding, Hearing, Hint, Met, Ticks};
 
 mod listing;
 mod look;
+mod offer;
 mod refusal;
 
 use listing::{gone, sift};
@@ -36,6 +37,8 @@ use look::look_and_record;
 const LARGE_BYTES: u64 = 1 << 20;
 /// Paths that may wait for a look.
 const WAITING_MOST: usize = 8192;
+/// When a file is looked at again whose meaning depends on another one's look.
+const ASKED_AGAIN_AFTER: Duration = Duration::from_millis(100);
 /// Batches of listings that are compared with the store at a time.
 const SIFTING_MOST: u32 = 4;
 
@@ -220,6 +223,8 @@ enum Next {
     Large(Box<Due>),
     /// Other files that were for the slot of one that is gone.
     Others(Vec<Due>),
+    /// The same file again when these, which its meaning depends on, have been looked at.
+    After(Vec<Due>, Box<Due>),
 }
 
 impl Task {
@@ -324,10 +329,10 @@ impl Task {
                     Next::Again(due) => self.settle.again(*due, now),
                     Next::Heard(due) => self.settle.again_at_once(*due, now),
                     Next::Large(due) => self.settle.again_as_large(*due, now),
-                    Next::Others(others) => {
-                        for due in others {
-                            self.settle.observe_found(due, Duration::MAX, now);
-                        }
+                    Next::Others(others) => self.look_at(others, now),
+                    Next::After(others, due) => {
+                        self.look_at(others, now);
+                        self.settle.again_after(*due, ASKED_AGAIN_AFTER, now);
                     }
                 }
             }
@@ -345,6 +350,12 @@ impl Task {
             }
         }
         Ok(())
+    }
+
+    fn look_at(&mut self, others: Vec<Due>, now: Instant) {
+        for due in others {
+            self.settle.observe_found(due, Duration::MAX, now);
+        }
     }
 
     /// Tells of listings whose findings have all been looked at, or cannot be.

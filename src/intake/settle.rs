@@ -41,6 +41,8 @@ pub struct Due {
     pub counted: bool,
     /// Known to take a while to read.
     pub large: bool,
+    /// How often it was put off for a look at another file.
+    pub asked: u8,
 }
 
 impl Due {
@@ -117,6 +119,7 @@ impl Settle {
             rest: Rest::Unknown,
             counted: false,
             large: false,
+            asked: 0,
         };
         self.insert(due, wait, now);
     }
@@ -136,7 +139,12 @@ impl Settle {
 
     /// Has a path looked at again, by what is known of it now.
     pub fn again_at_once(&mut self, due: Due, now: Instant) {
-        self.insert_unless_newer(due, Duration::ZERO, now);
+        self.again_after(due, Duration::ZERO, now);
+    }
+
+    /// The same after a while.
+    pub fn again_after(&mut self, due: Due, wait: Duration, now: Instant) {
+        self.insert_unless_newer(due, wait, now);
     }
 
     /// Has a path that turned out to be large looked at when it is the turn of such.
@@ -362,6 +370,7 @@ mod tests {
                 rest: Rest::Unknown,
                 counted: true,
                 large: false,
+                asked: 0,
             }
         }
 

@@ -5,7 +5,7 @@
 //! that anybody else waits for, and the folder counts as one that does not answer.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, TryLockError};
 use std::time::Duration;
 
@@ -17,12 +17,12 @@ use crate::a1::Column;
 use crate::blocking::off_runtime;
 use crate::config::{ImageEncoding, MappingName, SheetRef, SpreadsheetRef};
 use crate::feishu::encoded_length;
-use crate::image::{ContentHash, Format};
-use crate::intake::{Looked, Offer, Rest, decide, is_outdated, look};
+use crate::image::ContentHash;
+use crate::intake::{Looked, Offer, Rest, Rival, decide, look, rival};
 use crate::placement::{Placement, Route, Routes, Slot, SlotAddress};
 use crate::store::{
-    Arrival, FileKey, Fingerprint, JobState, Seen, SlotRecord, Store, StoreError, Timestamp,
-    Verdict as Refusal,
+    Arrival, FileKey, FileRecord, Fingerprint, JobState, Seen, SlotRecord, Store, StoreError,
+    Timestamp, Verdict as Refusal,
 };
 use crate::watch::{Found, survey};
 
@@ -266,8 +266,13 @@ fn survey_all(
     encoding: ImageEncoding,
     left_out: &BTreeSet<MappingName>,
 ) -> Result<Plan, StoreError> {
+    let asked = routes.iter().map(|route| &route.mapping);
+    let asked = asked.filter(|mapping| !left_out.contains(&mapping.name));
     let mut planning = Planning {
         desk,
+        folders: asked
+            .map(|mapping| (mapping.name.clone(), mapping.folder.clone()))
+            .collect(),
         now: Timestamp::now(),
         slots: BTreeMap::new(),
     };
@@ -323,6 +328,8 @@ fn survey_all(
 /// What is learnt while files are gone through.
 struct Planning<'a> {
     desk: &'a Desk,
+    /// Those that may be asked.
+    folders: BTreeMap<MappingName, PathBuf>,
     now: Timestamp,
     /// Slots as a pass would leave them before it sends.
     slots: BTreeMap<SlotAddress, SlotRecord>,
@@ -412,12 +419,12 @@ impl Planning<'_> {
                 slot
             }
         };
-        let known = self.desk.known(|store| store.file(&judged.key))?;
-        let known = known.flatten().filter(|known| {
+        let known = self.desk.known(|store| store.file(&judged.key))?.flatten();
+        let unchanged = known.as_ref().filter(|known| {
             known.fingerprint == fingerprint && known.slot.as_ref() == Some(&address)
         });
         self.slot(&address)?;
-        match known.map(|known| known.seen) {
+        match unchanged.map(|known| known.seen.clone()) {
             Some(Seen::Image { hash, .. }) => judged.picture = Some((address, hash)),
             Some(Seen::Refused { verdict, reason }) => {
                 let verdict = match verdict {
@@ -426,7 +433,7 @@ impl Planning<'_> {
                 };
                 (file.verdict, file.why) = (verdict, reason);
             }
-            None => self.look_inside(route, &mut judged, fingerprint, address)?,
+            None => self.look_inside(route, &mut judged, (fingerprint, known), address)?,
         }
         Ok(judged)
     }
@@ -436,7 +443,7 @@ impl Planning<'_> {
         &mut self,
         route: &Route,
         judged: &mut Judged,
-        fingerprint: Fingerprint,
+        (fingerprint, known): (Fingerprint, Option<FileRecord>),
         address: SlotAddress,
     ) -> Result<(), StoreError> {
         let mapping = &route.mapping;
@@ -454,8 +461,25 @@ impl Planning<'_> {
                 format,
                 fingerprint,
             } => {
-                let file = (&judged.key, mapping.folder.as_path());
-                self.offer(file, &address, fingerprint, hash, format)?;
+                let again = known
+                    .as_ref()
+                    .and_then(|known| known.arrival_again(hash, &address));
+                let arrival = match again {
+                    Some(arrival) => arrival.clone(),
+                    None => self.arrival(&judged.key, &address, &fingerprint)?,
+                };
+                let offer = Offer {
+                    // Distinct from all real ones; which, matters to no decision.
+                    id: u64::MAX,
+                    hash,
+                    format,
+                    fingerprint,
+                    source: judged.key.clone(),
+                    arrival,
+                    now: self.now,
+                    min_interval: Duration::ZERO,
+                };
+                decide(self.slot(&address)?, &offer);
                 judged.picture = Some((address, hash));
                 return Ok(());
             }
@@ -476,41 +500,41 @@ impl Planning<'_> {
         Ok(())
     }
 
-    fn offer(
+    /// When a file arrived that nobody saw arrive.
+    fn arrival(
         &mut self,
-        (source, folder): (&FileKey, &Path),
+        source: &FileKey,
         address: &SlotAddress,
-        fingerprint: Fingerprint,
-        hash: ContentHash,
-        format: Format,
-    ) -> Result<(), StoreError> {
-        let now = self.now;
-        let arrival = Arrival {
-            // After all that any run has seen, and as one listing: the latest change is the newest, then the
-            // greatest name.
-            epoch: u64::MAX,
-            tick: 0,
-            mtime: fingerprint.mtime,
-            name: source.path.as_bytes().to_vec(),
-        };
+        found: &Fingerprint,
+    ) -> Result<Arrival, StoreError> {
+        let (mtime, name) = (found.mtime, source.path.as_bytes());
         let slot = self.slot(address)?.clone();
-        let outdated = self
+        let rival = self
             .desk
-            .known(|store| is_outdated(store, &slot, folder, source, &fingerprint))?;
-        let offer = Offer {
-            // Distinct from all real ones; which, matters to no decision.
-            id: u64::MAX,
-            hash,
-            format,
-            fingerprint,
-            source: source.clone(),
-            arrival,
-            outdated: outdated.unwrap_or(false),
-            now,
-            min_interval: Duration::ZERO,
-        };
-        decide(self.slot(address)?, &offer);
-        Ok(())
+            .known(|store| rival(store, &slot, source, found))?;
+        let rival = rival.flatten().filter(|rival| self.is_there(rival));
+        Ok(match rival {
+            Some(rival) => rival.arrival.just_before(mtime, name),
+            None => Arrival {
+                // After all that any run has seen, and as one listing: the latest change is the newest, then the
+                // greatest name.
+                epoch: u64::MAX,
+                tick: 0,
+                mtime,
+                name: name.to_vec(),
+            },
+        })
+    }
+
+    fn is_there(&self, rival: &Rival) -> bool {
+        let name = &rival.source.mapping;
+        let asked = self.folders.get(name);
+        asked.is_some_and(|folder| {
+            let before = self.desk.at(|place| place.folder.replace(name.clone()));
+            let is_there = rival.is_there(folder);
+            self.desk.at(|place| place.folder = before);
+            is_there
+        })
     }
 
     fn slot(&mut self, address: &SlotAddress) -> Result<&mut SlotRecord, StoreError> {

@@ -34,7 +34,7 @@ use super::error::StoreError;
 use super::flusher::Flusher;
 use super::generation::Generation;
 use super::known::{Known, Stand};
-use super::record::{Done, Event, FileRecord, Fingerprint, Job, JobState, SlotRecord, Timestamp};
+use super::record::{Done, Event, Fingerprint, Job, JobState, Seen, SlotRecord, Timestamp};
 use super::through::Through;
 use super::together::{Member, Together};
 use super::txn::{self, Abort, Steps, TALLY, Tally, Txn};
@@ -125,8 +125,8 @@ mod rows;
 
 pub use durable::Unsettled;
 pub use files::{Placed, Reconfigured};
-pub(super) use opening::SCHEMA;
 use opening::{IDS_FROM, open_db, read_meta};
+pub(super) use opening::{SCHEMA, UNMARKED};
 pub use rows::RowColumn;
 
 type Result<T> = std::result::Result<T, StoreError>;
@@ -151,11 +151,12 @@ impl Store {
             self.write(|txn| txn.slot(&address, |slot| slot.doubt(now)))?;
         }
         for entry in self.files() {
-            let (key, file) = entry?;
-            let file = FileRecord {
-                fingerprint: Fingerprint::UNKNOWN,
-                ..file
-            };
+            let (key, mut file) = entry?;
+            file.fingerprint = Fingerprint::UNKNOWN;
+            // Its version may be the newest that is left.
+            if let Seen::Image { arrival, .. } = &mut file.seen {
+                *arrival = None;
+            }
             self.write(|txn| txn.put_file(&key, &file))?;
         }
         self.sync()

@@ -244,6 +244,7 @@ mod tests {
         let seen = Seen::Image {
             hash: job.hash,
             format: job.format,
+            arrival: None,
         };
         let record = FileRecord {
             fingerprint: Fingerprint {

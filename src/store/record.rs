@@ -139,6 +139,22 @@ pub struct Arrival {
     pub name: Vec<u8>,
 }
 
+impl Arrival {
+    /// That of a file which was there before this one arrived, but nobody knows since when. Of several such the
+    /// latest `mtime` is the newest, then the greatest `name`.
+    #[must_use]
+    pub fn just_before(&self, mtime: i64, name: &[u8]) -> Self {
+        Self {
+            // Below those of all times since 1970, and in their order.
+            mtime: mtime
+                .saturating_sub(i64::MAX)
+                .min(self.mtime.saturating_sub(1)),
+            name: name.to_vec(),
+            ..*self
+        }
+    }
+}
+
 /// One file of one mapping.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct FileKey {
@@ -167,8 +183,25 @@ pub struct FileRecord {
     pub at: Timestamp,
 }
 
+impl FileRecord {
+    /// When the image that this tells of arrived, if it is the one with `hash` for `slot` and is only looked at
+    /// again because the newer image of another file went.
+    pub fn arrival_again(&self, hash: ContentHash, slot: &SlotAddress) -> Option<&Arrival> {
+        let again = self.fingerprint == Fingerprint::UNKNOWN && self.slot.as_ref() == Some(slot);
+        match &self.seen {
+            Seen::Image {
+                hash: seen,
+                arrival,
+                ..
+            } if again && *seen == hash => arrival.as_ref(),
+            _ => None,
+        }
+    }
+}
+
 /// The verdict on a file's content.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "StoredSeen", into = "StoredSeen")]
 pub enum Seen {
     /// A whole image.
     Image {
@@ -176,6 +209,8 @@ pub enum Seen {
         hash: ContentHash,
         /// Its format.
         format: Format,
+        /// When it arrived, unless a schema before 3 recorded it or what is recorded is in doubt.
+        arrival: Option<Arrival>,
     },
     /// Will not be sent: why, and for which content, so that it is told once.
     Refused {
@@ -184,6 +219,70 @@ pub enum Seen {
         /// For people.
         reason: String,
     },
+}
+
+/// A verdict in the form it has on disk.
+#[derive(Serialize, Deserialize)]
+enum StoredSeen {
+    /// All that schema 2 knew of an image.
+    Image {
+        hash: ContentHash,
+        format: Format,
+    },
+    Refused {
+        verdict: Verdict,
+        reason: String,
+    },
+    /// Since schema 3.
+    Arrived {
+        hash: ContentHash,
+        format: Format,
+        arrival: Arrival,
+    },
+}
+
+impl From<StoredSeen> for Seen {
+    fn from(stored: StoredSeen) -> Self {
+        match stored {
+            StoredSeen::Image { hash, format } => Self::Image {
+                hash,
+                format,
+                arrival: None,
+            },
+            StoredSeen::Refused { verdict, reason } => Self::Refused { verdict, reason },
+            StoredSeen::Arrived {
+                hash,
+                format,
+                arrival,
+            } => Self::Image {
+                hash,
+                format,
+                arrival: Some(arrival),
+            },
+        }
+    }
+}
+
+impl From<Seen> for StoredSeen {
+    fn from(seen: Seen) -> Self {
+        match seen {
+            Seen::Image {
+                hash,
+                format,
+                arrival: None,
+            } => Self::Image { hash, format },
+            Seen::Image {
+                hash,
+                format,
+                arrival: Some(arrival),
+            } => Self::Arrived {
+                hash,
+                format,
+                arrival,
+            },
+            Seen::Refused { verdict, reason } => Self::Refused { verdict, reason },
+        }
+    }
 }
 
 /// Why a file is not sent as it is.
@@ -381,6 +480,8 @@ impl SlotRecord {
             source: job.source.clone(),
             arrival: job.arrival.clone(),
         });
+        // The file of a call under way can go, and an older one of the slot be queued meanwhile.
+        self.job.take_if(|next| next.arrival < job.arrival);
         self.drop_job_if_held();
     }
 
@@ -526,6 +627,66 @@ mod tests {
         let mut slot = slot_with(job(2, "b"));
         assert!(!slot.begin(&job(1, "a"), Timestamp(1)));
         assert_eq!(slot.intent, None);
+    }
+
+    #[test]
+    fn a_receipt_ends_what_arrived_before_it() {
+        let mut slot = slot_with(job(2, "b"));
+        slot.begin(&job(2, "b"), Timestamp(5));
+        // Its file went, and of those that are left this is the newest.
+        slot.job = Some(Job {
+            arrival: arrival(1),
+            ..job(3, "a")
+        });
+        slot.written(&job(2, "b"), target(), None, Timestamp(6));
+        assert_eq!(slot.job, None);
+        assert_eq!(slot.newest(), Some(&arrival(2)));
+    }
+
+    #[test]
+    fn an_image_of_schema_2_is_read_as_one_whose_arrival_is_not_known() {
+        #[derive(Serialize)]
+        enum Seen2 {
+            Image { hash: ContentHash, format: Format },
+            Refused { verdict: Verdict, reason: String },
+        }
+        let (hash, format) = (job(1, "a").hash, Format::Png);
+        let (verdict, reason) = (Verdict::Held, "half".to_owned());
+        let refused = Seen::Refused {
+            verdict,
+            reason: reason.clone(),
+        };
+        let image = |arrival| Seen::Image {
+            hash,
+            format,
+            arrival,
+        };
+        let read = |bytes: Vec<u8>| postcard::from_bytes::<Seen>(&bytes).unwrap();
+        let old = |seen: &Seen2| postcard::to_allocvec(seen).unwrap();
+        let new = |seen: &Seen| postcard::to_allocvec(seen).unwrap();
+        assert_eq!(read(old(&Seen2::Image { hash, format })), image(None));
+        assert_eq!(read(old(&Seen2::Refused { verdict, reason })), refused);
+        for seen in [image(None), image(Some(arrival(7))), refused] {
+            assert_eq!(read(new(&seen)), seen);
+        }
+    }
+
+    #[test]
+    fn what_was_there_before_an_arrival_is_in_order_before_it() {
+        for mtime in [0, 5, i64::MIN, i64::MAX] {
+            let arrival = Arrival {
+                mtime,
+                ..arrival(3)
+            };
+            let before = |mtime, name: &str| arrival.just_before(mtime, name.as_bytes());
+            if mtime > i64::MIN {
+                assert!(before(9, "a") < arrival, "{mtime}");
+            }
+            assert!(before(9, "a") > super::super::fixture::arrival(2));
+        }
+        let before = |mtime, name: &str| arrival(3).just_before(mtime, name.as_bytes());
+        let ordered = [before(8, "z"), before(9, "a"), before(9, "b"), arrival(3)];
+        assert!(ordered.is_sorted());
     }
 
     #[test]

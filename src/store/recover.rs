@@ -9,7 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::Store;
-use super::db::{SCHEMA, rewrite};
+use super::db::{SCHEMA, UNMARKED, rewrite};
 use super::error::StoreError;
 use super::generation::{self, Found, Generation, Mark};
 use super::record::Timestamp;
@@ -98,10 +98,12 @@ pub(super) fn open_on(
     rewrite::clear(state_dir).map_err(failed)?;
     let there = dir.join("db").exists();
     remove_half_written_snapshots(&dir);
-    // A database without a mark is one of schema 1, unless its mark was deleted.
-    let before = state_dir.join("db.schema-1");
+    // A database without a mark is of the time before marks, unless its mark was deleted.
     let unmarked = there && mark == Err(false);
-    if unmarked && !before.exists() {
+    let schema = mark.as_ref().map_or(UNMARKED, |mark| mark.schema);
+    let before = state_dir.join(format!("db.schema-{schema}"));
+    let earlier = unmarked || mark.is_ok() && schema < SCHEMA;
+    if earlier && there && !before.exists() {
         copy_files(&dir, &before).map_err(failed)?;
     }
     let epoch = mark.as_ref().map_or(0, |mark| mark.epoch);
@@ -125,14 +127,14 @@ pub(super) fn open_on(
                 Ok(mark) if machines_differ(mark.machine, machine) => {
                     Some("the state was written on another machine")
                 }
-                Err(damaged) if there && (*damaged || store.was() == SCHEMA) => {
+                Err(damaged) if there && (*damaged || store.was() > UNMARKED) => {
                     Some("the mark beside the store is missing or damaged")
                 }
                 _ => None,
             };
             let said = match unproven {
-                None if unmarked => Some(format!(
-                    "the state was brought from schema 1 to {SCHEMA}; what it was before is in {}",
+                None if earlier => Some(format!(
+                    "the state was brought from schema {schema} to {SCHEMA}; what it was before is in {}",
                     before.display()
                 )),
                 None => None,
@@ -338,6 +340,7 @@ mod tests {
             seen: Seen::Image {
                 hash: job.hash,
                 format: job.format,
+                arrival: None,
             },
             at: Timestamp(1),
         };
@@ -550,6 +553,26 @@ mod tests {
     }
 
     #[test]
+    fn a_state_of_schema_2_is_brought_up_to_date_after_a_copy() {
+        let dir = state_with_a_receipt();
+        let mark = match generation::read(dir.path(), SCHEMA).unwrap() {
+            Found::Mark(mark) => Mark { schema: 2, ..mark },
+            found => panic!("{found:?}"),
+        };
+        drop(Generation::create(dir.path(), mark).unwrap());
+        let opened = open(dir.path()).unwrap();
+        assert!(opened.said.unwrap().contains("from schema 2"));
+        assert_eq!(held(&opened.store), Some(ContentHash::of(b"a")));
+        receive(&opened.store, "b");
+        drop(opened.store);
+        let opened = open(dir.path()).unwrap();
+        assert_eq!(opened.said, None);
+        assert_eq!(held(&opened.store), Some(ContentHash::of(b"b")));
+        let copy = Store::open(&dir.path().join("db.schema-2"), 0).unwrap();
+        assert_eq!(held(&copy), Some(ContentHash::of(b"a")));
+    }
+
+    #[test]
     fn a_lost_mark_leaves_nothing_sure() {
         let dir = state_with_a_receipt();
         fs::write(dir.path().join("generation"), [7; 9000]).unwrap();
@@ -586,6 +609,7 @@ mod tests {
             seen: Seen::Image {
                 hash: job.hash,
                 format: job.format,
+                arrival: None,
             },
             at: Timestamp(1),
         };

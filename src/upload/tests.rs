@@ -48,6 +48,7 @@ fn store(state_dir: &TempDir) -> Store {
         seen: Seen::Image {
             hash: job.hash,
             format: job.format,
+            arrival: None,
         },
         at: Timestamp(1),
     };

@@ -8,7 +8,7 @@ use pixcell::image::ContentHash;
 use pixcell::sandbox::{Endpoint, Fault, Outcome};
 use rstest::rstest;
 
-use crate::support::{DOC, LIMIT, Rig, SHEET, large_jpeg, library, padded, pause, png};
+use crate::support::{DOC, LIMIT, Mapping, Rig, SHEET, large_jpeg, library, padded, pause, png};
 
 #[test]
 fn twenty_versions_during_a_call_cost_one_more_call() {
@@ -83,6 +83,14 @@ fn a_file_that_is_rewritten_without_a_pause_is_sent_all_the_same() {
     assert_eq!(rig.state().answers_by_code.keys().collect::<Vec<_>>(), [&0]);
 }
 
+/// A whole file comes in at once, with this time.
+fn bring(rig: &Rig, name: &str, bytes: &[u8], time: SystemTime) {
+    let outside = rig.outside("dated.png", bytes);
+    let file = fs::File::options().write(true).open(&outside).unwrap();
+    file.set_modified(time).unwrap();
+    fs::rename(outside, rig.file(name)).unwrap();
+}
+
 #[test]
 fn the_last_to_arrive_wins_whatever_its_time_says() {
     let mut rig = Rig::with(|plan| {
@@ -91,10 +99,7 @@ fn the_last_to_arrive_wins_whatever_its_time_says() {
     });
     rig.start();
     let bring = |rig: &Rig, name, bytes: &[u8], time| {
-        let outside = rig.outside("dated.png", bytes);
-        let file = fs::File::options().write(true).open(&outside).unwrap();
-        file.set_modified(time).unwrap();
-        fs::rename(outside, rig.file(name)).unwrap();
+        bring(rig, name, bytes, time);
         rig.expect("B2", bytes);
     };
     // From a clock that runs ahead by decades; then from a camera without a clock, and with a name before
@@ -176,22 +181,10 @@ fn what_was_there_when_watching_began_is_compared_by_its_time(
     rig.stop();
     let there = fs::metadata(rig.file("poster-2.png")).unwrap();
     let time = there.modified().unwrap();
-    let difference = Duration::from_secs(seconds.unsigned_abs());
-    let time = if seconds < 0 {
-        time - difference
-    } else {
-        time + difference
-    };
     if !other_stays {
         fs::remove_file(rig.file("poster-2.png")).unwrap();
     }
-    rig.drop_file("poster-1.png", &png(2));
-    let file = fs::File::options()
-        .write(true)
-        .open(rig.file("poster-1.png"))
-        .unwrap();
-    file.set_modified(time).unwrap();
-    drop(file);
+    bring(&rig, "poster-1.png", &png(2), moved(time, seconds));
     let plan = rig.pixcell(&["plan", "--json"]).with_code(0).json();
     assert_eq!(
         plan["totals"]["writes"].as_u64(),
@@ -201,6 +194,61 @@ fn what_was_there_when_watching_began_is_compared_by_its_time(
     rig.start();
     rig.finish(1 + u64::from(wins));
     rig.expect("B2", &png(1 + u32::from(wins)));
+}
+
+/// The same of two mappings that feed one cell, each with a folder of its own.
+#[rstest]
+#[case::older_than_what_is_there(-1, Other::Stays, false)]
+#[case::newer(1, Other::Stays, true)]
+#[case::older_than_what_is_gone(-1, Other::Goes, true)]
+#[case::older_than_what_was_in_a_folder_that_is_gone(-1, Other::GoesWithItsFolder, true)]
+fn what_was_there_in_two_folders_when_watching_began_is_compared_by_its_time(
+    #[case] seconds: i64,
+    #[case] other: Other,
+    #[case] wins: bool,
+) {
+    let mut rig = Rig::with(|plan| {
+        plan.mappings.push(Mapping::new("hall", "hall", DOC));
+    });
+    fs::create_dir(rig.path("hall")).unwrap();
+    rig.start();
+    let there = rig.path("hall/B2.png");
+    fs::rename(rig.outside("B2.png", &png(1)), &there).unwrap();
+    rig.expect("B2", &png(1));
+    rig.stop();
+    let time = fs::metadata(&there).unwrap().modified().unwrap();
+    match other {
+        Other::Stays => {}
+        Other::Goes => fs::remove_file(&there).unwrap(),
+        Other::GoesWithItsFolder => fs::rename(rig.path("hall"), rig.path("hall-before")).unwrap(),
+    }
+    bring(&rig, "B2.png", &png(2), moved(time, seconds));
+    let plan = rig.pixcell(&["plan", "--json"]).with_code(0).json();
+    assert_eq!(
+        plan["totals"]["writes"].as_u64(),
+        Some(u64::from(wins)),
+        "{plan}"
+    );
+    rig.start();
+    rig.finish(1 + u64::from(wins));
+    rig.expect("B2", &png(1 + u32::from(wins)));
+}
+
+/// What becomes of the other file while nobody watches.
+#[derive(Debug, Clone, Copy)]
+enum Other {
+    Stays,
+    Goes,
+    GoesWithItsFolder,
+}
+
+fn moved(time: SystemTime, seconds: i64) -> SystemTime {
+    let difference = Duration::from_secs(seconds.unsigned_abs());
+    if seconds < 0 {
+        time - difference
+    } else {
+        time + difference
+    }
 }
 
 #[test]
@@ -313,6 +361,54 @@ fn when_the_newest_file_goes_unsent_the_one_before_it_is_sent() {
     rig.sandbox().release();
     rig.expect("B2", &png(1));
     rig.finish(2);
+}
+
+/// Of the files that are left the last to arrive is the newest, whatever their times say: the one in the cell, or
+/// one that was not sent, as another came after it.
+#[rstest]
+#[case::it_is_in_the_cell(true, false)]
+#[case::it_waited(false, false)]
+#[case::it_is_in_the_cell_and_the_newest_went_unseen(true, true)]
+#[case::it_waited_and_the_newest_went_unseen(false, true)]
+fn when_the_newest_file_goes_unsent_the_others_arrived_when_they_did(
+    #[case] sent: bool,
+    #[case] unseen: bool,
+) {
+    let mut rig = contested();
+    rig.start();
+    let time = |seconds: u64| SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000 - seconds);
+    bring(&rig, "poster-z.png", &png(1), time(0));
+    rig.expect("B2", &png(1));
+    if sent {
+        bring(&rig, "poster-a.png", &png(2), time(1));
+        rig.expect("B2", &png(2));
+    }
+    // Nothing is sent in this run any more.
+    rig.fault(Fault::on(Endpoint::ValuesImage).throttle(429, 600));
+    rig.drop_file("C3.png", &png(9));
+    rig.warned(&["C3.png", "all calls wait"]);
+    if !sent {
+        bring(&rig, "poster-a.png", &png(2), time(1));
+        rig.wait_queued("poster-a.png", &png(2));
+    }
+    bring(&rig, "poster-y.png", &png(3), time(2));
+    rig.wait_queued("poster-y.png", &png(3));
+    let newest = rig.file("poster-y.png");
+    if unseen {
+        rig.stop();
+        fs::remove_file(newest).unwrap();
+    } else {
+        fs::remove_file(newest).unwrap();
+        rig.daemon().wait_line(&["poster-y.png", "gone"]);
+        rig.fence_unwritten();
+        rig.stop();
+    }
+    rig.start();
+    rig.expect("C3", &png(9));
+    rig.expect("B2", &png(2));
+    // That of C3 twice.
+    rig.finish(4);
+    rig.expect("B2", &png(2));
 }
 
 /// Bytes a second at which the sandbox reads these bodies, and the pictures' length: neither side's buffers

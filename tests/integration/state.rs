@@ -102,6 +102,7 @@ fn swell(state: &Path) {
         seen: Seen::Image {
             hash,
             format: Format::Png,
+            arrival: None,
         },
         at: Timestamp(1),
     };

@@ -35,6 +35,7 @@ pub(super) fn sift(
         rest: Rest::Unknown,
         counted: true,
         large: fingerprint.size > LARGE_BYTES,
+        asked: 0,
     };
     Ok(differ.map(|(file, _)| due(file)).collect())
 }

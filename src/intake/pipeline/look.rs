@@ -5,20 +5,17 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tracing::{debug, info};
+use tracing::debug;
 
+use super::offer::{Image, offer};
 use super::refusal::Refusal;
 use super::{Context, LARGE_BYTES, Next};
 use crate::config::MappingName;
-use crate::intake::decide::{Decision, Offer, decide, is_outdated};
 use crate::intake::read::{Looked, Rest, look_and_copy};
 use crate::intake::readers::Beat;
 use crate::intake::settle::Due;
 use crate::placement::{Placement, RelPath, Route, SlotAddress};
-use crate::store::{
-    Arrival, FileKey, FileRecord, Fingerprint, Placed, Seen, SlotRecord, Store, StoreError,
-    Timestamp, Verdict,
-};
+use crate::store::{FileKey, FileRecord, Fingerprint, Placed, StoreError, Timestamp, Verdict};
 
 /// Where the rules send a file.
 pub(super) enum Place {
@@ -64,7 +61,10 @@ pub(super) fn look_and_record(
     let known = store.file(&key)?;
     if let Place::None = place {
         return match known {
-            Some(_) => Ok(context.others(due, store.forget(&key, None, now)?)),
+            Some(_) => {
+                let others = store.forget(&key, None, now)?;
+                Ok(Next::Others(context.others(due, others)))
+            }
             None => Ok(Next::Nothing),
         };
     }
@@ -105,20 +105,22 @@ pub(super) fn look_and_record(
     if let Looked::Gone | Looked::NoFile | Looked::Rejected { .. } = looked {
         context.copies.forget(&key);
     }
+    let listed = due.found.is_some();
+    let refusal = |fingerprint, verdict| Refusal {
+        key: &key,
+        known: known.as_ref(),
+        place: &place,
+        fingerprint,
+        verdict,
+        max_bytes: mapping.max_bytes,
+        listed,
+        now,
+    };
     let refuse = |fingerprint, verdict, reason: String| {
-        let refusal = Refusal {
-            key: &key,
-            known: known.as_ref(),
-            place: &place,
-            fingerprint,
-            verdict,
-            max_bytes: mapping.max_bytes,
-            listed: due.found.is_some(),
-            now,
-        };
+        let refusal = refusal(fingerprint, verdict);
         refusal.tell(&reason);
         let others = store.refuse(&key, &refusal.record(reason))?;
-        Ok(context.others(due, others))
+        Ok(Next::Others(context.others(due, others)))
     };
     match (looked, &place) {
         (
@@ -143,41 +145,12 @@ pub(super) fn look_and_record(
             if let Some(copying) = copying {
                 context.copies.keep(&key, hash, copying);
             }
-            let seen = Seen::Image { hash, format };
-            let record = FileRecord {
+            let image = Image {
                 fingerprint,
-                slot: Some(address.clone()),
-                seen,
-                at: now,
-            };
-            if known.is_some_and(|known| only_attributes_differ(&known, &record)) {
-                store.same_content(&key, &record, address, hash)?;
-                return Ok(Next::Nothing);
-            }
-            let outdated = due.first
-                && is_outdated(
-                    store,
-                    &store.slot(address)?,
-                    &mapping.folder,
-                    &key,
-                    &fingerprint,
-                )?;
-            let offer = Offer {
-                id: store.next_id()?,
                 hash,
                 format,
-                fingerprint,
-                source: key.clone(),
-                arrival: arrival(store, due, fingerprint),
-                outdated,
-                now,
-                min_interval: mapping.min_interval,
             };
-            let offered = offer.clone();
-            let decide = move |slot: &mut SlotRecord| decide(slot, &offered);
-            let decision = store.take_image(&key, &record, address, decide)?;
-            tell(&key, address, &offer, decision);
-            Ok(Next::Nothing)
+            offer(context, due, known.as_ref(), image, address)
         }
         (Looked::Image { fingerprint, .. }, Place::Unplaceable(reason)) => {
             refuse(fingerprint, Verdict::Rejected, reason.clone())
@@ -197,18 +170,7 @@ pub(super) fn look_and_record(
             _,
         ) => refuse(fingerprint, Verdict::Held, reason),
         (Looked::Unreadable(reason), _) => {
-            let (known, fingerprint) = (known.as_ref(), Fingerprint::UNKNOWN);
-            let verdict = Verdict::Held;
-            let refusal = Refusal {
-                key: &key,
-                known,
-                place: &place,
-                fingerprint,
-                verdict,
-                max_bytes: mapping.max_bytes,
-                listed: due.found.is_some(),
-                now,
-            };
+            let refusal = refusal(Fingerprint::UNKNOWN, Verdict::Held);
             refusal.tell(&reason);
             store.set_unreadable(&key, &refusal.record(reason))?;
             Ok(Next::Nothing)
@@ -243,7 +205,8 @@ pub(super) fn look_and_record(
                 return Ok(Next::Nothing);
             }
             debug!(mapping = %mapping.name, file = %due.path, "gone");
-            Ok(context.others(due, store.forget(&key, place.slot(), now)?))
+            let others = store.forget(&key, place.slot(), now)?;
+            Ok(Next::Others(context.others(due, others)))
         }
         (Looked::Image { .. }, Place::None) => Ok(Next::Nothing),
     }
@@ -256,22 +219,23 @@ impl Context {
         hearing.is_some_and(|hearing| hearing.catch_up())
     }
 
-    /// Files that were for the slot of a file that is gone: the newest of them is the newest now.
-    fn others(&self, gone: &Due, keys: Vec<FileKey>) -> Next {
+    /// Files that a look at another one asks for: each arrived when it is known to have.
+    pub fn others(&self, due: &Due, keys: Vec<FileKey>) -> Vec<Due> {
         let others = keys.into_iter().filter_map(|FileKey { mapping, path }| {
             Some(Due {
                 route: Arc::clone(self.routes.of(&mapping)?),
                 path,
-                tick: gone.tick,
+                tick: due.tick,
                 // As by a listing. Not looked at here: it may be another's folder, which may hang.
                 found: Some(Fingerprint::UNKNOWN),
                 first: false,
                 rest: Rest::Unknown,
-                counted: gone.counted,
+                counted: due.counted,
                 large: false,
+                asked: 0,
             })
         });
-        Next::Others(others.collect())
+        others.collect()
     }
 }
 
@@ -282,35 +246,4 @@ const COARSEST_CLOCK: Duration = Duration::from_secs(2);
 fn is_racy(known: &FileRecord) -> bool {
     let changed = u64::try_from(known.fingerprint.ctime / 1_000_000).unwrap_or(0);
     known.at.since(Timestamp(changed)) < COARSEST_CLOCK
-}
-
-/// The same bytes written at the same time, with another owner, mode or inode: no new arrival.
-fn only_attributes_differ(known: &FileRecord, now: &FileRecord) -> bool {
-    let written = |record: &FileRecord| (record.fingerprint.size, record.fingerprint.mtime);
-    known.seen == now.seen && known.slot == now.slot && written(known) == written(now)
-}
-
-fn arrival(store: &Store, due: &Due, seen: Fingerprint) -> Arrival {
-    let listed = due.found.is_some();
-    Arrival {
-        epoch: store.epoch(),
-        tick: due.tick,
-        mtime: if listed { seen.mtime } else { 0 },
-        name: if listed {
-            due.path.as_bytes().to_vec()
-        } else {
-            Vec::new()
-        },
-    }
-}
-
-fn tell(key: &FileKey, address: &SlotAddress, offer: &Offer, decision: Decision) {
-    let FileKey { mapping, path } = key;
-    let (slot, hash) = (&address.slot, offer.hash);
-    match decision {
-        Decision::StaysParked => {
-            info!(%mapping, file = %path, %slot, %hash, "new image for a slot that is parked; see `pixcell status`");
-        }
-        decision => debug!(%mapping, file = %path, %slot, %hash, ?decision, "image"),
-    }
 }

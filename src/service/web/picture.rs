@@ -58,7 +58,7 @@ pub(super) fn read(
     wanted: ContentHash,
 ) -> Option<(&'static str, Vec<u8>)> {
     let record = store.file(key).ok()??;
-    let Seen::Image { hash, format } = record.seen else {
+    let Seen::Image { hash, format, .. } = record.seen else {
         return None;
     };
     let media_type = media_type(format)?;

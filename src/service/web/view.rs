@@ -195,7 +195,7 @@ fn read(store: &Store, routes: &Routes, snapshot: Snapshot) -> Result<View, Stor
                 .file(&ledger.source)?
                 .map(|file| (file.seen, file.fingerprint))
             {
-                Some((Seen::Image { hash, format }, fingerprint)) if hash == ledger.hash => (
+                Some((Seen::Image { hash, format, .. }, fingerprint)) if hash == ledger.hash => (
                     Some(format.name()),
                     picture::shown(format, fingerprint.size),
                 ),

@@ -194,15 +194,28 @@ impl Store {
         for entry in self.files() {
             let (other, file) = entry?;
             if other != *key && file.slot.as_ref() == Some(address) {
-                let file = FileRecord {
-                    fingerprint: Fingerprint::UNKNOWN,
-                    ..file
-                };
-                self.write(|txn| txn.put_file(&other, &file))?;
+                self.look_again(&other)?;
                 others.push(other);
             }
         }
         Ok(others)
+    }
+
+    /// Has a file read again whatever its times say, also when this run ends first.
+    ///
+    /// # Errors
+    /// When sled fails or a record is damaged.
+    pub fn look_again(&self, key: &FileKey) -> Result<()> {
+        self.write(|txn| {
+            let Some(file) = txn.file(key)? else {
+                return Ok(());
+            };
+            let file = FileRecord {
+                fingerprint: Fingerprint::UNKNOWN,
+                ..file
+            };
+            txn.put_file(key, &file)
+        })
     }
 
     /// When `config` differs from that of the last run: withdraws the jobs of files that it does not send

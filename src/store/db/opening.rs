@@ -36,7 +36,10 @@ const STILL_CLOSING: ConstantBuilder = ConstantBuilder::new()
 pub(super) const IDS_FROM: &str = "ids from";
 /// Grows when the trees or keys change.
 /// 1: no tally. Opening such a store adds it.
-pub(in crate::store) const SCHEMA: u32 = 2;
+/// 2: files without arrivals. They are read as what they are, and each is recorded with its own when it changes.
+pub(in crate::store) const SCHEMA: u32 = 3;
+/// The last one that had no tally, and no mark beside it.
+pub(in crate::store) const UNMARKED: u32 = 1;
 
 /// Queue entries, each with its slot's key.
 type Entries = HashMap<Vec<u8>, Vec<u8>>;
@@ -98,7 +101,7 @@ impl Store {
         let slots = store.mend_queue()?;
         match tally {
             Some(tally) if tally.slots == slots => {}
-            None if found < SCHEMA || store.0.slots.is_empty() => {
+            None if found <= UNMARKED || store.0.slots.is_empty() => {
                 let tally = Tally {
                     store: store.0.id,
                     sequence: store.next_id()?,

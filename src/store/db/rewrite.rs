@@ -177,6 +177,7 @@ mod tests {
             let seen = Seen::Image {
                 hash: job.hash,
                 format: job.format,
+                arrival: None,
             };
             let record = FileRecord {
                 fingerprint: job.fingerprint,

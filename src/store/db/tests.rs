@@ -41,6 +41,7 @@ fn image(job: &Job, address: &SlotAddress) -> FileRecord {
         seen: Seen::Image {
             hash: job.hash,
             format: job.format,
+            arrival: None,
         },
         at: Timestamp(1),
     }
