@@ -178,6 +178,11 @@ impl Client {
         }
     }
 
+    /// Puts on disk what only its memory has, or says what is lost. Before the program ends.
+    pub async fn leave(&self) {
+        self.0.identity.leave().await;
+    }
+
     /// The same client, whose calls are counted from now on.
     #[must_use]
     pub fn counted_by(&self, meter: Arc<dyn Meter>) -> Self {

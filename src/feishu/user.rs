@@ -224,7 +224,7 @@ impl UserToken {
             Err(error) => {
                 error!(
                     "the refreshed token could not be written to {}: {error}; it is kept in memory and written once \
-                     the disk takes it; if pixcell ends before, the person has to consent again",
+                     the disk takes it; if pixcell is killed before, the person has to consent again",
                     self.path.display()
                 );
                 let mut unsaved = self.unsaved();
@@ -242,37 +242,28 @@ impl UserToken {
         })
     }
 
-    /// Writes a pair that the disk did not take before.
+    /// Tries to write a pair that the disk did not take before.
     async fn save_again(&self) {
-        if self.unsaved().is_none() {
-            return;
+        if self.unsaved().is_some() {
+            let (path, unsaved) = (self.path.clone(), Arc::clone(&self.unsaved));
+            off_runtime(move || save(&path, &unsaved)).await;
         }
-        let path = self.path.clone();
-        let (turn, place) = off_runtime(move || match turn(&path) {
-            Ok((path, turn)) => (Some(turn), place(&path).ok()),
-            Err(_) => (None, None),
-        })
-        .await;
-        // Another may have had its turn first.
-        let Some(Unsaved { before, bytes }) = self.unsaved().clone() else {
-            return;
-        };
-        // What a person has put there meanwhile stays.
-        let theirs = matches!(from_file(&self.path), Ok(pair) if !same(&pair.access, &before));
-        let (saved, turn) = match place {
-            Some(place) if !theirs => {
-                off_runtime(move || (place.commit(&bytes).is_ok(), turn)).await
-            }
-            _ => (theirs, turn),
-        };
-        if saved {
-            *self.unsaved() = None;
+    }
+
+    /// The same for the last time, before the program ends.
+    pub(super) async fn leave(&self) {
+        self.save_again().await;
+        if self.unsaved().is_some() {
+            error!(
+                "the refreshed token could not be written to {} to the end, and is lost; let the person consent again \
+                 and put the new token there",
+                self.path.display()
+            );
         }
-        drop(turn);
     }
 
     fn unsaved(&self) -> MutexGuard<'_, Option<Unsaved>> {
-        self.unsaved.lock().unwrap_or_else(PoisonError::into_inner)
+        held(&self.unsaved)
     }
 
     async fn read(&self) -> Result<Pair, CallError> {
@@ -342,6 +333,26 @@ impl Pair {
 
 fn same(one: &SecretString, other: &SecretString) -> bool {
     one.expose_secret() == other.expose_secret()
+}
+
+fn held(unsaved: &Mutex<Option<Unsaved>>) -> MutexGuard<'_, Option<Unsaved>> {
+    unsaved.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Writes a pair that the disk did not take before, unless it fails again.
+fn save(path: &Path, unsaved: &Mutex<Option<Unsaved>>) {
+    let Ok((path, _turn)) = turn(path) else {
+        return;
+    };
+    // Another may have had its turn first.
+    let Some(Unsaved { before, bytes }) = held(unsaved).clone() else {
+        return;
+    };
+    // What a person has put there meanwhile stays.
+    let theirs = matches!(from_file(&path), Ok(pair) if !same(&pair.access, &before));
+    if theirs || place(&path).and_then(|place| place.commit(&bytes)).is_ok() {
+        *held(unsaved) = None;
+    }
 }
 
 /// Waits for this process' turn with the file; tells where it is, whatever links to it.

@@ -235,6 +235,7 @@ pub async fn run(setup: Setup, mut parts: Parts<'_>) -> Result<Outcome, DaemonEr
         lasting.gate.change(|gate: &mut Gate| gate.try_now(now));
         lasting.lane_gates.try_now(now);
     };
+    setup.client.leave().await;
     lasting.budget.settle().await;
     let store = &lasting.store;
     let routes = setup.routes.clone();

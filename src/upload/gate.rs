@@ -116,8 +116,8 @@ impl Gate {
     /// Closes for a time; `asked` when the server named it. A longer wait or one for a probe stays.
     pub fn pause(&mut self, reason: &str, wait: Pause, now: Instant, clock: Timestamp) {
         let Pause { wait, asked } = wait;
-        let mut until = now + wait;
-        let mut told = Closed {
+        let until = now + wait;
+        let told = Closed {
             reason: reason.to_owned(),
             since: self.shut.as_ref().map_or(clock, |shut| shut.told.since),
             until: clock.after(wait),
@@ -136,8 +136,7 @@ impl Gate {
                     (*at, closed.until) = (until, told.until);
                 }
             }
-            // A shorter wait that the server names makes the longer one its own.
-            Some(shut) if shut.at >= until => (until, told) = (shut.at, shut.told.clone()),
+            Some(shut) if shut.at >= until => {}
             shut => {
                 *shut = Some(Shut {
                     told: told.clone(),
@@ -608,11 +607,13 @@ mod tests {
         assert_eq!(gate.try_now(now).as_deref(), Some("broken"));
         assert_eq!(gate.pass(now), Pass::Open);
         assert_eq!(gate.try_now(now), None);
-        // A shorter wait that the server names makes the longer one its own.
+        // Nor what is left of a shorter one that the server named meanwhile.
         gate.pause("broken", own, now, CLOCK);
         gate.pause("throttled", asked(1), now, CLOCK);
-        assert_eq!(gate.try_now(now), None);
         assert_eq!(gate.pass(now), Pass::Wait(now + secs(300)));
+        assert_eq!(gate.try_now(now).as_deref(), Some("broken"));
+        assert_eq!(gate.pass(now), Pass::Wait(now + secs(1)));
+        assert_eq!(gate.try_now(now), None);
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use pixcell::sandbox::{Endpoint, Fault};
+use rstest::rstest;
 use serde_json::{Value, json};
 
 use crate::support::{Mapping, Rig, SECRET, Signal, document, exchange, png};
@@ -263,6 +264,30 @@ fn an_answer_that_the_disk_does_not_take_outlives_a_reload() {
     assert_ne!(stored(&rig)["refresh_token"], FIRST);
     assert_eq!(rig.calls(Endpoint::UserToken), 1);
     rig.stop();
+}
+
+#[rstest]
+#[case::the_disk_takes_it(true)]
+#[case::it_does_not(false)]
+fn an_answer_that_the_disk_did_not_take_is_tried_once_more_at_the_end(#[case] takes: bool) {
+    let mut rig = rig(&[]);
+    rig.sandbox().hold(&[Endpoint::UserToken]);
+    rig.start();
+    rig.drop_file("B2.png", &png(1));
+    rig.wait_held();
+    // The rename finds nothing.
+    let new = rig.path(".token.new");
+    fs::remove_file(&new).unwrap();
+    fs::create_dir(&new).unwrap();
+    rig.sandbox().release();
+    rig.expect("B2", &png(1));
+    rig.warned(&["could not be written to", "it is kept in memory"]);
+    if takes {
+        fs::remove_dir(&new).unwrap();
+    }
+    let ended = rig.stop();
+    assert_eq!(stored(&rig)["refresh_token"] != FIRST, takes);
+    assert_eq!(ended.stderr.contains("to the end, and is lost"), !takes);
 }
 
 #[test]

@@ -44,6 +44,12 @@ impl Who {
             token.follow(former);
         }
     }
+
+    pub(super) async fn leave(&self) {
+        if let Self::User { token, .. } = self {
+            token.leave().await;
+        }
+    }
 }
 
 impl Client {
