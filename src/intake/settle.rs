@@ -152,14 +152,18 @@ impl Settle {
         self.again_at_once(Due { large: true, ..due }, now);
     }
 
-    /// What came while the path was looked at knows better when it arrived, and leads to a look anyway.
+    /// What came while the path was looked at leads to a look anyway, and when it is due.
     fn insert_unless_newer(&mut self, due: Due, wait: Duration, now: Instant) {
         let key = due.key();
         match self.remove(&key) {
-            Some(mut newer) => {
-                newer.due.counted |= due.counted;
-                newer.due.large |= due.large;
-                self.put(key, newer);
+            Some(newer) => {
+                let at = if is_no_news(&due, &newer.due) {
+                    now + wait
+                } else {
+                    newer.at
+                };
+                let due = merge(due, newer.due);
+                self.put(key, Entry { due, at, ..newer });
             }
             None => self.insert(due, wait, now),
         }
@@ -196,11 +200,11 @@ impl Settle {
         let longest = due.route.mapping.watch.settle * LONGEST_FACTOR;
         let (mut due, at, latest) = match self.remove(&key) {
             Some(old) => {
-                // A listing that sees what is waited for to stay as it is brings no news.
-                let no_news = due
-                    .found
-                    .is_some_and(|found| old.due.rest == Rest::QuietAs(found));
-                let at = if no_news { old.at } else { now + wait };
+                let at = if is_no_news(&old.due, &due) {
+                    old.at
+                } else {
+                    now + wait
+                };
                 (merge(old.due, due), at, old.latest)
             }
             None => (due, now + wait, now + longest),
@@ -279,17 +283,27 @@ impl Settle {
     }
 }
 
+/// Whether a listing saw a path as it is known to be already: by one before it, or to be settling as that.
+fn is_no_news(old: &Due, new: &Due) -> bool {
+    new.found.is_some_and(|found| {
+        old.rest == Rest::QuietAs(found)
+            || old.found == Some(found) && found != Fingerprint::UNKNOWN
+    })
+}
+
 /// Two findings for one path: the latest event is its arrival. A listing says nothing of the time, so
-/// it leaves an event's standing.
+/// it leaves an event's standing, and of several that see the same the first came nearest.
 fn merge(old: Due, new: Due) -> Due {
     let counted = old.counted || new.counted;
     let large = old.large || new.large;
-    match (old.found, new.found) {
-        (_, Some(found)) if old.rest == Rest::QuietAs(found) => Due {
+    if is_no_news(&old, &new) {
+        return Due {
             counted,
             large,
             ..old
-        },
+        };
+    }
+    match (old.found, new.found) {
         // Nor does a lane that found the file changed, which has not even seen its times.
         (None, Some(_)) | (Some(_), Some(Fingerprint::UNKNOWN)) => Due {
             counted,
@@ -355,6 +369,10 @@ mod tests {
 
         fn found(&mut self, name: &str, age_ms: u64, ms: u64) {
             let due = self.due(name);
+            self.found_as(due, age_ms, ms);
+        }
+
+        fn found_as(&mut self, due: Due, age_ms: u64, ms: u64) {
             self.settle
                 .observe_found(due, Duration::from_millis(age_ms), self.at(ms));
         }
@@ -549,6 +567,63 @@ mod tests {
         assert!(case.settle.awaits(&name));
         case.done("a");
         assert!(!case.settle.awaits(&name));
+    }
+
+    fn seen(inode: u64, mtime: i64) -> Option<Fingerprint> {
+        Some(Fingerprint {
+            inode,
+            mtime,
+            ..Fingerprint::UNKNOWN
+        })
+    }
+
+    #[test]
+    fn a_file_that_two_listings_see_alike_arrived_with_the_first() {
+        let mut case = Case::new();
+        let first = Due {
+            found: seen(1, 1),
+            first: true,
+            ..case.due("a")
+        };
+        case.found_as(first.clone(), 0, 0);
+        let again = Due {
+            found: first.found,
+            ..case.due("a")
+        };
+        case.found_as(again, 300, 300);
+        assert_eq!(case.pop(499), None);
+        let (due, _) = case.settle.pop(case.at(500), EACH).unwrap();
+        assert_eq!((due.tick, due.first), (1, true));
+        // One that has changed since came later.
+        case.done("a");
+        case.found_as(first, 0, 600);
+        let changed = Due {
+            found: seen(1, 2),
+            ..case.due("a")
+        };
+        case.found_as(changed, 0, 700);
+        let (due, _) = case.settle.pop(case.at(1_200), EACH).unwrap();
+        assert_eq!((due.tick, due.first), (3, false));
+    }
+
+    #[test]
+    fn a_listing_during_a_look_does_not_make_an_arrival_earlier_than_its_event() {
+        let mut case = Case::new();
+        let listed = Due {
+            found: seen(1, 1),
+            ..case.due("a")
+        };
+        case.event("a", Hint::Closed, 0);
+        let (looked, _) = case.settle.pop(case.at(0), EACH).unwrap();
+        case.found_as(listed, 60_000, 1);
+        case.done("a");
+        let unsettled = Due {
+            rest: Rest::QuietAs(seen(1, 1).unwrap()),
+            ..looked
+        };
+        case.settle.again(unsettled, case.at(2));
+        assert_eq!(case.pop(501), None);
+        assert_eq!(case.pop(502), Some(("a".to_owned(), 2)));
     }
 
     #[test]
