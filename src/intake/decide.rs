@@ -1,5 +1,6 @@
 //! What a whole image means for its slot. [`decide`] is pure: the slot's record goes in and comes out changed.
 
+use std::io::ErrorKind;
 use std::path::Path;
 use std::time::Duration;
 
@@ -55,7 +56,10 @@ pub fn decide(slot: &mut SlotRecord, offer: &Offer) -> Decision {
         .into_iter()
         .flatten()
         .any(|source| *source != offer.source);
-    if slot.newest().is_some_and(|newest| offer.arrival < *newest) {
+    if slot
+        .newest()
+        .is_some_and(|newest| offer.arrival < *newest.arrival)
+    {
         return Decision::Superseded;
     }
     if slot.held() == Some(offer.hash) {
@@ -132,38 +136,56 @@ pub fn rival(
     source: &FileKey,
     found: &Fingerprint,
 ) -> Result<Option<Rival>, StoreError> {
-    let job = slot.job.as_ref();
-    let job = job.map(|job| (&job.arrival, &job.source, job.hash));
-    let ledger = slot.ledger.as_ref();
-    let ledger = ledger.map(|ledger| (&ledger.arrival, &ledger.source, ledger.hash));
-    let Some((arrival, other, hash)) = job.max(ledger).filter(|(_, other, _)| *other != source)
-    else {
+    let Some(newest) = slot.newest().filter(|newest| newest.source != source) else {
         return Ok(None);
     };
-    let rival = store.file(other)?.and_then(|known| {
-        let is_it = matches!(known.seen, Seen::Image { hash: seen, .. } if seen == hash);
+    let rival = store.file(newest.source)?.and_then(|known| {
+        let is_it = matches!(known.seen, Seen::Image { hash: seen, .. } if seen == newest.hash);
         is_it.then(|| Rival {
-            source: other.clone(),
-            arrival: arrival.clone(),
+            source: newest.source.clone(),
+            arrival: newest.arrival.clone(),
             fingerprint: known.fingerprint,
         })
     });
     let later = |rival: &Rival| {
-        (rival.fingerprint.mtime, &other.path) > (found.mtime, &source.path) || !rival.is_known()
+        let of_rival = (rival.fingerprint.mtime, &rival.source.path);
+        of_rival > (found.mtime, &source.path) || rival.fingerprint == Fingerprint::UNKNOWN
     };
     Ok(rival.filter(later))
 }
 
+/// What has become of a rival.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stand {
+    /// It is there, written when it is known to be.
+    There,
+    /// A look has to tell.
+    Unsure,
+    /// It is gone.
+    Gone,
+}
+
 impl Rival {
-    /// Whether its time is known; otherwise it is to be looked at again.
-    pub fn is_known(&self) -> bool {
-        self.fingerprint != Fingerprint::UNKNOWN
+    /// How it stands in its mapping's `folder`. Blocks, and may hang with the folder.
+    pub fn stand(&self, folder: &Path) -> Stand {
+        let written = |fingerprint: &Fingerprint| (fingerprint.size, fingerprint.mtime);
+        match folder.join(self.source.path.as_path()).symlink_metadata() {
+            // Device, inode and ctime are others after a restart, on some file systems.
+            Ok(meta) if written(&Fingerprint::of(&meta)) == written(&self.fingerprint) => {
+                Stand::There
+            }
+            Err(error) if error.kind() == ErrorKind::NotFound => Stand::Gone,
+            _ => Stand::Unsure,
+        }
     }
 
-    /// Whether it is still there as it was, in the folder of its mapping. Blocks, and may hang with the folder.
-    pub fn is_there(&self, folder: &Path) -> bool {
-        let found = folder.join(self.source.path.as_path()).symlink_metadata();
-        found.is_ok_and(|meta| Fingerprint::of(&meta) == self.fingerprint)
+    /// How it stands as far as its record says, once it has been looked at again.
+    pub fn stand_as_recorded(&self) -> Stand {
+        if self.fingerprint == Fingerprint::UNKNOWN {
+            Stand::Unsure
+        } else {
+            Stand::There
+        }
     }
 }
 

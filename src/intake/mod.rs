@@ -9,7 +9,7 @@ mod readers;
 mod settle;
 
 pub use copies::Copies;
-pub use decide::{Decision, Offer, Rival, decide, rival};
+pub use decide::{Decision, Offer, Rival, Stand, decide, rival};
 pub use pipeline::{Digested, Intake, Unread, run};
 pub use read::{Looked, Rest, look, open_beneath};
 pub use settle::Settle;

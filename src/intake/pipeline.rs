@@ -383,3 +383,6 @@ impl Task {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

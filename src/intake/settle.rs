@@ -569,19 +569,19 @@ mod tests {
         assert!(!case.settle.awaits(&name));
     }
 
-    fn seen(inode: u64, mtime: i64) -> Option<Fingerprint> {
-        Some(Fingerprint {
+    fn seen(inode: u64, mtime: i64) -> Fingerprint {
+        Fingerprint {
             inode,
             mtime,
             ..Fingerprint::UNKNOWN
-        })
+        }
     }
 
     #[test]
     fn a_file_that_two_listings_see_alike_arrived_with_the_first() {
         let mut case = Case::new();
         let first = Due {
-            found: seen(1, 1),
+            found: Some(seen(1, 1)),
             first: true,
             ..case.due("a")
         };
@@ -598,7 +598,7 @@ mod tests {
         case.done("a");
         case.found_as(first, 0, 600);
         let changed = Due {
-            found: seen(1, 2),
+            found: Some(seen(1, 2)),
             ..case.due("a")
         };
         case.found_as(changed, 0, 700);
@@ -610,7 +610,7 @@ mod tests {
     fn a_listing_during_a_look_does_not_make_an_arrival_earlier_than_its_event() {
         let mut case = Case::new();
         let listed = Due {
-            found: seen(1, 1),
+            found: Some(seen(1, 1)),
             ..case.due("a")
         };
         case.event("a", Hint::Closed, 0);
@@ -618,7 +618,7 @@ mod tests {
         case.found_as(listed, 60_000, 1);
         case.done("a");
         let unsettled = Due {
-            rest: Rest::QuietAs(seen(1, 1).unwrap()),
+            rest: Rest::QuietAs(seen(1, 1)),
             ..looked
         };
         case.settle.again(unsettled, case.at(2));

@@ -18,7 +18,7 @@ use crate::blocking::off_runtime;
 use crate::config::{ImageEncoding, MappingName, SheetRef, SpreadsheetRef};
 use crate::feishu::encoded_length;
 use crate::image::ContentHash;
-use crate::intake::{Looked, Offer, Rest, Rival, decide, look, rival};
+use crate::intake::{Looked, Offer, Rest, Rival, Stand, decide, look, rival};
 use crate::placement::{Placement, Route, Routes, Slot, SlotAddress};
 use crate::store::{
     Arrival, FileKey, FileRecord, Fingerprint, JobState, Seen, SlotRecord, Store, StoreError,
@@ -531,7 +531,7 @@ impl Planning<'_> {
         let asked = self.folders.get(name);
         asked.is_some_and(|folder| {
             let before = self.desk.at(|place| place.folder.replace(name.clone()));
-            let is_there = rival.is_there(folder);
+            let is_there = rival.stand(folder) == Stand::There;
             self.desk.at(|place| place.folder = before);
             is_there
         })

@@ -417,6 +417,17 @@ pub struct SlotRecord {
     pub contested: bool,
 }
 
+/// One version of a slot's picture.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Version<'a> {
+    /// When it arrived.
+    pub arrival: &'a Arrival,
+    /// Its file.
+    pub source: &'a FileKey,
+    /// Of its bytes.
+    pub hash: ContentHash,
+}
+
 impl SlotRecord {
     /// The hash of what the cell surely holds.
     pub fn held(&self) -> Option<ContentHash> {
@@ -438,9 +449,20 @@ impl SlotRecord {
     }
 
     /// The newest version known for this slot.
-    pub fn newest(&self) -> Option<&Arrival> {
-        let job = self.job.as_ref().map(|job| &job.arrival);
-        job.max(self.ledger.as_ref().map(|ledger| &ledger.arrival))
+    pub fn newest(&self) -> Option<Version<'_>> {
+        let job = self.job.as_ref().map(|job| Version {
+            arrival: &job.arrival,
+            source: &job.source,
+            hash: job.hash,
+        });
+        let ledger = self.ledger.as_ref().map(|ledger| Version {
+            arrival: &ledger.arrival,
+            source: &ledger.source,
+            hash: ledger.hash,
+        });
+        job.into_iter()
+            .chain(ledger)
+            .max_by_key(|version| version.arrival)
     }
 
     /// The job, when it still is the one with this id.
@@ -602,7 +624,7 @@ mod tests {
         slot.job = Some(job(2, "a"));
         slot.written(&job(1, "a"), target(), None, Timestamp(6));
         assert_eq!(slot.job, None);
-        assert_eq!(slot.newest(), Some(&arrival(2)));
+        assert_eq!(slot.newest().unwrap().arrival, &arrival(2));
     }
 
     #[test]
@@ -640,7 +662,7 @@ mod tests {
         });
         slot.written(&job(2, "b"), target(), None, Timestamp(6));
         assert_eq!(slot.job, None);
-        assert_eq!(slot.newest(), Some(&arrival(2)));
+        assert_eq!(slot.newest().unwrap().arrival, &arrival(2));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tracing::debug;
 
-use super::offer::{Image, offer};
+use super::offer::{Image, offer, to_look_at_first};
 use super::refusal::Refusal;
 use super::{Context, LARGE_BYTES, Next};
 use crate::config::MappingName;
@@ -83,6 +83,11 @@ pub(super) fn look_and_record(
     let large = |meta: &Metadata| meta.len() > LARGE_BYTES;
     if !due.large && on_disk.as_ref().is_ok_and(large) {
         return Ok(Next::Large(Box::new(due.clone())));
+    }
+    if let (Ok(meta), Some(address)) = (&on_disk, place.slot())
+        && let Some(first) = to_look_at_first(context, due, address, &Fingerprint::of(meta))?
+    {
+        return context.after(first, due);
     }
     let length = on_disk.as_ref().map_or(0, Metadata::len);
     let within = length <= mapping.max_bytes;
@@ -217,6 +222,20 @@ impl Context {
     pub fn catch_up(&self, mapping: &MappingName) -> bool {
         let hearing = self.hearing.get(mapping);
         hearing.is_some_and(|hearing| hearing.catch_up())
+    }
+
+    /// Has `first` looked at, and then the file at hand.
+    fn after(&self, first: FileKey, due: &Due) -> Result<Next, StoreError> {
+        let asks = due.asked == 0;
+        if asks {
+            self.store.look_again(&first)?;
+        }
+        let first = self.others(due, asks.then_some(first).into_iter().collect());
+        let again = Due {
+            asked: due.asked.saturating_add(1),
+            ..due.clone()
+        };
+        Ok(Next::After(first, Box::new(again)))
     }
 
     /// Files that a look at another one asks for: each arrived when it is known to have.

@@ -4,7 +4,7 @@ use tracing::{debug, info};
 
 use super::{Context, Next};
 use crate::image::{ContentHash, Format};
-use crate::intake::decide::{Decision, Offer, decide, rival};
+use crate::intake::decide::{Decision, Offer, Rival, Stand, decide, rival};
 use crate::intake::settle::Due;
 use crate::placement::SlotAddress;
 use crate::store::{
@@ -58,26 +58,19 @@ pub(super) fn offer(
     let again = known
         .filter(|_| due.found.is_some())
         .and_then(|known| known.arrival_again(hash, address));
-    let arrival = match again {
-        Some(arrival) => arrival.clone(),
-        // Nobody saw it arrive.
-        None if due.first => match newer(store, due, address, fingerprint)? {
-            Newer::None => arrived(store, due, fingerprint),
-            Newer::Of(before) => before,
-            Newer::Unknown(rival) => {
-                if due.asked == 0 {
-                    store.look_again(&rival)?;
-                }
-                let asked = Due {
-                    asked: due.asked.saturating_add(1),
-                    ..due.clone()
-                };
-                let others = (due.asked == 0).then_some(rival).into_iter().collect();
-                return Ok(Next::After(context.others(due, others), Box::new(asked)));
-            }
-        },
-        None => arrived(store, due, fingerprint),
+    let slot = store.slot(address)?;
+    let arrival = match (again, rival_of(context, due, &slot, &fingerprint)?) {
+        (Some(arrival), _) => arrival.clone(),
+        (None, Some((rival, Stand::There))) => rival
+            .arrival
+            .just_before(fingerprint.mtime, due.path.as_bytes()),
+        (None, _) => arrived(store, due, fingerprint),
     };
+    // Of one file the latest look is the newest, whoever led to it.
+    let newest = slot.newest().filter(|newest| *newest.source == key);
+    let arrival = newest.map_or(arrival.clone(), |newest| {
+        arrival.max(newest.arrival.clone())
+    });
     let offer = Offer {
         id: store.next_id()?,
         hash,
@@ -106,39 +99,48 @@ fn only_attributes_differ(known: &FileRecord, image: Image, address: &SlotAddres
         && written(&known.fingerprint) == written(&image.fingerprint)
 }
 
-/// What another file of the slot says of one that was found when watching began.
-enum Newer {
-    None,
-    /// It is newer; the one at hand arrived before it, then.
-    Of(Arrival),
-    /// It may be, if it is still there: it lies in a folder that this look must not ask.
-    Unknown(FileKey),
-}
-
-fn newer(
-    store: &Store,
+/// The file that has to be looked at first, before it can be said when one arrived that was found when watching
+/// began: the newest of its slot. Opens nothing, as that may be repeated.
+pub(super) fn to_look_at_first(
+    context: &Context,
     due: &Due,
     address: &SlotAddress,
-    found: Fingerprint,
-) -> Result<Newer, StoreError> {
-    let key = due.key();
-    let Some(rival) = rival(store, &store.slot(address)?, &key, &found)? else {
-        return Ok(Newer::None);
+    found: &Fingerprint,
+) -> Result<Option<FileKey>, StoreError> {
+    if due.asked >= ASKED_MOST {
+        return Ok(None);
+    }
+    let slot = context.store.slot(address)?;
+    let rival = rival_of(context, due, &slot, found)?;
+    let rival = rival.filter(|(_, stand)| *stand == Stand::Unsure);
+    Ok(rival.map(|(rival, _)| rival.source))
+}
+
+/// The rival of a file that was found when watching began, and how it stands.
+fn rival_of(
+    context: &Context,
+    due: &Due,
+    slot: &SlotRecord,
+    found: &Fingerprint,
+) -> Result<Option<(Rival, Stand)>, StoreError> {
+    if !due.first {
+        return Ok(None);
+    }
+    let Some(rival) = rival(&context.store, slot, &due.key(), found)? else {
+        return Ok(None);
     };
-    let mapping = &due.route.mapping;
-    let is_there = if !rival.is_known() {
-        None
-    } else if rival.source.mapping == mapping.name {
-        Some(rival.is_there(&mapping.folder))
-    } else {
-        // The look that was asked for has found it, or its record would be gone.
-        (due.asked > 0).then_some(true)
+    // Nobody can say what has become of a file whose mapping is none any more.
+    let Some(route) = context.routes.of(&rival.source.mapping) else {
+        return Ok(None);
     };
-    Ok(match is_there {
-        Some(true) => Newer::Of(rival.arrival.just_before(found.mtime, due.path.as_bytes())),
-        None if due.asked < ASKED_MOST => Newer::Unknown(rival.source),
-        Some(false) | None => Newer::None,
-    })
+    let ours = route.mapping.name == due.route.mapping.name;
+    let stand = match rival.stand_as_recorded() {
+        Stand::There if ours => rival.stand(&route.mapping.folder),
+        // Another's folder may hang. Once its file was looked at, the record tells.
+        Stand::There if due.asked == 0 => Stand::Unsure,
+        stand => stand,
+    };
+    Ok(Some((rival, stand)))
 }
 
 fn arrived(store: &Store, due: &Due, seen: Fingerprint) -> Arrival {

@@ -1,0 +1,236 @@
+//! Looks at real files, in an order that the watchers seldom make.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use image::{ImageFormat, RgbImage};
+
+use super::look::look_and_record;
+use super::{Beat, Context, Copies, Due, Next};
+use crate::image::ContentHash;
+use crate::intake::read::Rest;
+use crate::placement::fixture::{cell, mapping};
+use crate::placement::{RelPath, Route, Routes, RuleSet, SlotAddress};
+use crate::store::{FileKey, Fingerprint, JobState, SlotRecord, open};
+
+/// Two mappings, each with a folder, all of whose pictures are for one cell.
+struct Case {
+    home: tempfile::TempDir,
+    context: Context,
+    address: SlotAddress,
+}
+
+/// How a look came about.
+#[derive(Clone, Copy)]
+enum By {
+    Event,
+    Listing,
+    FirstListing,
+}
+
+fn png(seed: u8) -> Vec<u8> {
+    let mut bytes = std::io::Cursor::new(Vec::new());
+    let picture = RgbImage::from_pixel(1, 1, image::Rgb([seed; 3]));
+    picture.write_to(&mut bytes, ImageFormat::Png).unwrap();
+    bytes.into_inner()
+}
+
+impl Case {
+    fn new() -> Self {
+        let home = tempfile::tempdir().unwrap();
+        let routes = ["lobby", "hall"].map(|name| {
+            let mut mapping = mapping(&[], vec![cell("*.png", "B2")]);
+            mapping.name = name.to_owned().try_into().unwrap();
+            mapping.folder = home.path().join(name);
+            fs::create_dir(&mapping.folder).unwrap();
+            Route {
+                rules: RuleSet::compile(&mapping).unwrap(),
+                mapping: Arc::new(mapping),
+            }
+        });
+        let address = routes[0].address(&path("a.png")).unwrap();
+        Self {
+            context: Context {
+                store: open(&home.path().join("state")).unwrap().store,
+                routes: Routes::new(routes),
+                copies: Copies::new(home.path()),
+                hearing: Arc::new(BTreeMap::new()),
+            },
+            home,
+            address,
+        }
+    }
+
+    /// Puts this picture there, changed at this second.
+    fn put(&self, file: &str, seed: u8, second: u64) {
+        let path = self.home.path().join(file);
+        fs::write(&path, png(seed)).unwrap();
+        let time = SystemTime::UNIX_EPOCH + Duration::from_secs(second);
+        let file = File::options().write(true).open(path).unwrap();
+        file.set_modified(time).unwrap();
+    }
+
+    fn due(&self, file: &str, by: By, tick: u64) -> Due {
+        let (mapping, name) = file.split_once('/').unwrap();
+        let mapping = mapping.to_owned().try_into().unwrap();
+        let seen = self.home.path().join(file).symlink_metadata();
+        let seen = seen.map_or(Fingerprint::UNKNOWN, |meta| Fingerprint::of(&meta));
+        Due {
+            route: Arc::clone(self.context.routes.of(&mapping).unwrap()),
+            path: path(name),
+            tick,
+            found: (!matches!(by, By::Event)).then_some(seen),
+            first: matches!(by, By::FirstListing),
+            rest: Rest::Unknown,
+            counted: true,
+            large: false,
+            asked: 0,
+        }
+    }
+
+    /// Has it looked at, and whatever that leads to.
+    fn look(&self, file: &str, by: By, tick: u64) {
+        self.look_at(&self.due(file, by, tick));
+    }
+
+    fn look_at(&self, due: &Due) {
+        match look_and_record(&self.context, due, &Beat::default()).unwrap() {
+            Next::Nothing => {}
+            Next::Again(due) | Next::Heard(due) | Next::Large(due) => self.look_at(&due),
+            Next::Others(others) => {
+                for due in &others {
+                    self.look_at(due);
+                }
+            }
+            Next::After(first, due) => {
+                for due in &first {
+                    self.look_at(due);
+                }
+                self.look_at(&due);
+            }
+        }
+    }
+
+    /// The slot's job is done.
+    fn write(&self) {
+        let job = self.slot().job.expect("a job");
+        let (store, now) = (&self.context.store, crate::store::Timestamp::now());
+        store.begin(&self.address, &job, now).unwrap();
+        let target = crate::store::fixture::target();
+        let written = store.written(&self.address, &job, &target, None, now, now);
+        crate::store::fixture::settle(store, written.unwrap());
+    }
+
+    fn slot(&self) -> SlotRecord {
+        self.context.store.slot(&self.address).unwrap()
+    }
+
+    /// What waits: the picture's number.
+    fn waits(&self) -> Option<u8> {
+        let job = self.slot().job?;
+        assert!(matches!(job.state, JobState::Queued { .. }), "{job:?}");
+        (0..=u8::MAX).find(|seed| ContentHash::of(&png(*seed)) == job.hash)
+    }
+}
+
+fn path(name: &str) -> RelPath {
+    RelPath::new(Path::new(name)).unwrap()
+}
+
+fn key(file: &str) -> FileKey {
+    let (mapping, name) = file.split_once('/').unwrap();
+    FileKey {
+        mapping: mapping.to_owned().try_into().unwrap(),
+        path: path(name),
+    }
+}
+
+#[test]
+fn a_version_is_never_older_than_an_earlier_look_at_its_file() {
+    let case = Case::new();
+    case.put("lobby/a.png", 1, 1);
+    case.look("lobby/a.png", By::Listing, 57);
+    case.put("lobby/a.png", 2, 2);
+    // By a listing that was begun before.
+    case.look("lobby/a.png", By::Listing, 56);
+    assert_eq!(case.waits(), Some(2));
+    case.write();
+    case.put("lobby/a.png", 3, 3);
+    case.look("lobby/a.png", By::Listing, 55);
+    assert_eq!(case.waits(), Some(3));
+}
+
+#[test]
+fn what_only_has_another_mode_or_device_is_there_still() {
+    use std::os::unix::fs::PermissionsExt;
+    let case = Case::new();
+    case.put("lobby/b.png", 1, 2);
+    case.look("lobby/b.png", By::Event, 1);
+    case.write();
+    case.put("lobby/a.png", 2, 1);
+    let mode = fs::Permissions::from_mode(0o640);
+    fs::set_permissions(case.home.path().join("lobby/b.png"), mode).unwrap();
+    case.look("lobby/a.png", By::FirstListing, 2);
+    case.look("lobby/b.png", By::FirstListing, 2);
+    assert_eq!(case.waits(), None);
+}
+
+#[test]
+fn what_was_changed_as_well_is_looked_at_first() {
+    for (second, newest) in [(3, 3), (0, 2)] {
+        let case = Case::new();
+        case.put("lobby/b.png", 1, 2);
+        case.look("lobby/b.png", By::Event, 1);
+        case.write();
+        case.put("lobby/a.png", 2, 1);
+        case.put("lobby/b.png", 3, second);
+        case.look("lobby/a.png", By::FirstListing, 2);
+        case.look("lobby/b.png", By::FirstListing, 2);
+        assert_eq!(case.waits(), Some(newest), "{second}");
+    }
+}
+
+#[test]
+fn a_picture_of_another_mapping_is_asked_for_and_one_of_none_is_not() {
+    let mut case = Case::new();
+    case.put("hall/b.png", 1, 2);
+    case.look("hall/b.png", By::Event, 1);
+    case.write();
+    case.put("lobby/a.png", 2, 1);
+    case.look("lobby/a.png", By::FirstListing, 2);
+    assert_eq!(case.waits(), None);
+    let lobby = Arc::clone(case.context.routes.of(&key("lobby/a.png").mapping).unwrap());
+    case.put("lobby/c.png", 3, 1);
+    let due = case.due("lobby/c.png", By::FirstListing, 3);
+    case.context.routes = Routes::new([Route {
+        rules: RuleSet::compile(&lobby.mapping).unwrap(),
+        mapping: Arc::clone(&lobby.mapping),
+    }]);
+    let next = look_and_record(&case.context, &due, &Beat::default()).unwrap();
+    assert!(matches!(next, Next::Nothing));
+    assert_eq!(case.waits(), Some(3));
+}
+
+#[test]
+fn a_file_that_is_looked_at_again_for_another_one_keeps_its_arrival_whatever_ends_meanwhile() {
+    let case = Case::new();
+    // Their times say the opposite.
+    case.put("lobby/a.png", 1, 9);
+    case.look("lobby/a.png", By::Event, 1);
+    case.write();
+    for (file, seed, second, tick) in [("lobby/b.png", 2, 2, 2), ("lobby/c.png", 3, 1, 3)] {
+        case.put(file, seed, second);
+        case.look(file, By::Event, tick);
+    }
+    fs::remove_file(case.home.path().join("lobby/c.png")).unwrap();
+    let gone = case.due("lobby/c.png", By::Event, 4);
+    // The run ends before what this asks for.
+    look_and_record(&case.context, &gone, &Beat::default()).unwrap();
+    for name in ["lobby/a.png", "lobby/b.png"] {
+        case.look(name, By::FirstListing, 5);
+    }
+    assert_eq!(case.waits(), Some(2));
+}
