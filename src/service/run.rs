@@ -529,7 +529,7 @@ impl Run {
     /// not pass by itself; then which documents and folders, and why.
     async fn passed(&self) -> Result<Option<Vec<(String, String)>>, DaemonError> {
         // Counted before and after: a job can become stale, and a stale one be queued, in between.
-        if self.store.call(Store::totals).await?.stale > 0 {
+        if self.store.call(Store::to_be_looked_at).await? > 0 {
             return Ok(None);
         }
         let mut stuck = Vec::new();
@@ -561,7 +561,7 @@ impl Run {
                 stuck.push((route.mapping.folder.display().to_string(), why));
             }
         }
-        let still = self.store.call(Store::totals).await?.stale;
+        let still = self.store.call(Store::to_be_looked_at).await?;
         Ok((still == 0).then_some(stuck))
     }
 }

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use notify::event::{AccessKind, EventKind};
 use notify::{RecursiveMode, Watcher};
+use pixcell::sandbox::{Endpoint, Fault};
 
 use crate::support::{FOLDER, LIMIT, Rig, Signal, installed, library, padded, pause, png};
 
@@ -183,6 +184,26 @@ fn a_kernel_that_tells_of_no_close_is_found_out_and_every_file_by_listing() {
     rig.drop_file("B2.png", &png(2));
     rig.expect("B2", &png(2));
     rig.finish(2);
+}
+
+/// Its picture waited already: a pass ends, and the file is named.
+#[test]
+fn a_pass_does_not_wait_for_a_file_that_may_not_be_read() {
+    let Some(mut rig) = bound_by_modes() else {
+        return;
+    };
+    rig.start();
+    rig.fault(Fault::on(Endpoint::ValuesImage).throttle(429, 600));
+    rig.drop_file("B1.png", &png(1));
+    rig.warned(&["B1.png", "all calls wait"]);
+    rig.stop();
+    set_mode(&rig.file("B1.png"), 0o000);
+    let told = rig.command(&["sync"]).end().with_code(3).stdout;
+    assert!(told.contains("1 waiting"), "{told}");
+    assert!(told.contains("give pixcell's user permission"), "{told}");
+    set_mode(&rig.file("B1.png"), 0o600);
+    rig.command(&["sync"]).end().with_code(0);
+    rig.expect("B1", &png(1));
 }
 
 /// The daemon's own reads are told as well: reacting to them would be a loop.

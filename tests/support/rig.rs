@@ -205,9 +205,9 @@ impl Rig {
         self.ended.push(ended);
     }
 
-    /// Starts another command of pixcell.
+    /// Starts another command of pixcell, by what the daemon is started by.
     pub fn command(&self, args: &[&str]) -> Process {
-        Process::start(self.home.path(), args, &[], None)
+        Process::start_through(&self.plan.through, self.home.path(), args, &[], None)
     }
 
     /// Runs another command of pixcell to its end.
