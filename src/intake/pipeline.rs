@@ -311,7 +311,10 @@ impl Task {
         match done {
             Work::Sifted { mapping, differ } => {
                 for due in differ {
-                    let age = due.found.map_or(Duration::ZERO, |found| found.age());
+                    let age = due
+                        .origin
+                        .found()
+                        .map_or(Duration::ZERO, |found| found.age());
                     self.settle.observe_found(due, age, now);
                 }
                 if let Some(batches) = self.sifting.get_mut(&mapping) {

@@ -31,10 +31,8 @@ pub struct Due {
     pub path: RelPath,
     /// When it arrived.
     pub tick: u64,
-    /// Found by a listing, with what it saw; otherwise told by an event.
-    pub found: Option<Fingerprint>,
-    /// Found when watching began: when it arrived, nobody saw.
-    pub first: bool,
+    /// How it came to be known.
+    pub origin: Origin,
     /// What is known of its writer.
     pub rest: Rest,
     /// A listing waits for it.
@@ -43,6 +41,39 @@ pub struct Due {
     pub large: bool,
     /// How often it was put off for a look at another file.
     pub asked: u8,
+}
+
+/// How it came to be known that a path may have changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// An event told that it was touched or is gone.
+    Touched,
+    /// An event told that a writer closed it or that it was renamed in.
+    Written,
+    /// A listing found it like this, or a lane found that it has changed.
+    Found(Fingerprint),
+    /// The listing with which watching began found it like this: when it arrived, nobody saw.
+    FoundFirst(Fingerprint),
+}
+
+impl Origin {
+    /// As what it was found; `None` for an event.
+    pub fn found(self) -> Option<Fingerprint> {
+        match self {
+            Self::Touched | Self::Written => None,
+            Self::Found(seen) | Self::FoundFirst(seen) => Some(seen),
+        }
+    }
+
+    /// The same of a file that is found like this by now.
+    #[must_use]
+    pub fn now(self, seen: Fingerprint) -> Self {
+        match self {
+            Self::Touched | Self::Written => self,
+            Self::Found(_) => Self::Found(seen),
+            Self::FoundFirst(_) => Self::FoundFirst(seen),
+        }
+    }
 }
 
 impl Due {
@@ -114,8 +145,11 @@ impl Settle {
             route,
             path,
             tick,
-            found: (hint == Hint::Changed).then_some(Fingerprint::UNKNOWN),
-            first: false,
+            origin: match hint {
+                Hint::Closed => Origin::Written,
+                Hint::Touched | Hint::Gone => Origin::Touched,
+                Hint::Changed => Origin::Found(Fingerprint::UNKNOWN),
+            },
             rest: Rest::Unknown,
             counted: false,
             large: false,
@@ -285,9 +319,9 @@ impl Settle {
 
 /// Whether a listing saw a path as it is known to be already: by one before it, or to be settling as that.
 fn is_no_news(old: &Due, new: &Due) -> bool {
-    new.found.is_some_and(|found| {
-        old.rest == Rest::QuietAs(found)
-            || old.found == Some(found) && found != Fingerprint::UNKNOWN
+    new.origin.found().is_some_and(|found| {
+        let seen = old.origin.found() == Some(found) && found != Fingerprint::UNKNOWN;
+        seen || old.rest == Rest::QuietAs(found)
     })
 }
 
@@ -296,26 +330,24 @@ fn is_no_news(old: &Due, new: &Due) -> bool {
 fn merge(old: Due, new: Due) -> Due {
     let counted = old.counted || new.counted;
     let large = old.large || new.large;
-    if is_no_news(&old, &new) {
-        return Due {
-            counted,
-            large,
-            ..old
-        };
-    }
-    match (old.found, new.found) {
+    let due = match (old.origin, new.origin) {
+        _ if is_no_news(&old, &new) => old,
         // Nor does a lane that found the file changed, which has not even seen its times.
-        (None, Some(_)) | (Some(_), Some(Fingerprint::UNKNOWN)) => Due {
-            counted,
-            large,
+        (Origin::Touched | Origin::Written, Origin::Found(_) | Origin::FoundFirst(_))
+        | (_, Origin::Found(Fingerprint::UNKNOWN)) => Due {
             rest: Rest::Unknown,
             ..old
         },
-        _ => Due {
-            counted,
-            large,
+        (Origin::Written, Origin::Touched) => Due {
+            origin: Origin::Written,
             ..new
         },
+        _ => new,
+    };
+    Due {
+        counted,
+        large,
+        ..due
     }
 }
 
@@ -383,8 +415,7 @@ mod tests {
                 route: self.route.clone(),
                 path: RelPath::new(Path::new(name)).unwrap(),
                 tick: self.tick,
-                found: Some(Fingerprint::UNKNOWN),
-                first: false,
+                origin: Origin::Found(Fingerprint::UNKNOWN),
                 rest: Rest::Unknown,
                 counted: true,
                 large: false,
@@ -442,6 +473,15 @@ mod tests {
         assert_eq!(case.pop(400), None);
         case.event("a", Hint::Closed, 410);
         assert_eq!(case.pop(410), Some(("a".to_owned(), 3)));
+    }
+
+    #[test]
+    fn a_file_that_was_closed_stays_so_when_it_is_touched() {
+        let mut case = Case::new();
+        case.event("a", Hint::Closed, 0);
+        case.event("a", Hint::Touched, 1);
+        let (due, _) = case.settle.pop(case.at(501), EACH).unwrap();
+        assert_eq!((due.tick, due.origin), (2, Origin::Written));
     }
 
     #[test]
@@ -581,36 +621,35 @@ mod tests {
     fn a_file_that_two_listings_see_alike_arrived_with_the_first() {
         let mut case = Case::new();
         let first = Due {
-            found: Some(seen(1, 1)),
-            first: true,
+            origin: Origin::FoundFirst(seen(1, 1)),
             ..case.due("a")
         };
         case.found_as(first.clone(), 0, 0);
         let again = Due {
-            found: first.found,
+            origin: Origin::Found(seen(1, 1)),
             ..case.due("a")
         };
         case.found_as(again, 300, 300);
         assert_eq!(case.pop(499), None);
         let (due, _) = case.settle.pop(case.at(500), EACH).unwrap();
-        assert_eq!((due.tick, due.first), (1, true));
+        assert_eq!((due.tick, due.origin), (1, Origin::FoundFirst(seen(1, 1))));
         // One that has changed since came later.
         case.done("a");
         case.found_as(first, 0, 600);
         let changed = Due {
-            found: Some(seen(1, 2)),
+            origin: Origin::Found(seen(1, 2)),
             ..case.due("a")
         };
         case.found_as(changed, 0, 700);
         let (due, _) = case.settle.pop(case.at(1_200), EACH).unwrap();
-        assert_eq!((due.tick, due.first), (3, false));
+        assert_eq!((due.tick, due.origin), (3, Origin::Found(seen(1, 2))));
     }
 
     #[test]
     fn a_listing_during_a_look_does_not_make_an_arrival_earlier_than_its_event() {
         let mut case = Case::new();
         let listed = Due {
-            found: Some(seen(1, 1)),
+            origin: Origin::Found(seen(1, 1)),
             ..case.due("a")
         };
         case.event("a", Hint::Closed, 0);

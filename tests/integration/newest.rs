@@ -341,6 +341,23 @@ fn changed_attributes_of_an_older_file_do_not_bring_it_back() {
     rig.expect("B2", &png(2));
 }
 
+/// As by a copy that keeps the time.
+#[test]
+fn a_picture_that_is_brought_again_is_the_newest_again() {
+    let mut rig = contested();
+    rig.start();
+    let time = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000);
+    for (name, seed) in [
+        ("poster-1.png", 1),
+        ("poster-2.png", 2),
+        ("poster-1.png", 1),
+    ] {
+        bring(&rig, name, &png(seed), time);
+        rig.expect("B2", &png(seed));
+    }
+    rig.finish(3);
+}
+
 #[test]
 fn when_the_newest_file_goes_unsent_the_one_before_it_is_sent() {
     let mut rig = contested();

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::LARGE_BYTES;
 use super::look::place;
 use crate::intake::read::Rest;
-use crate::intake::settle::Due;
+use crate::intake::settle::{Due, Origin};
 use crate::placement::{RelPath, Route};
 use crate::store::{FileKey, Fingerprint, PathHash, Store, StoreError};
 use crate::watch::{Found, Met};
@@ -30,8 +30,11 @@ pub(super) fn sift(
         route: Arc::clone(route),
         path,
         tick,
-        found: Some(fingerprint),
-        first,
+        origin: if first {
+            Origin::FoundFirst(fingerprint)
+        } else {
+            Origin::Found(fingerprint)
+        },
         rest: Rest::Unknown,
         counted: true,
         large: fingerprint.size > LARGE_BYTES,

@@ -13,7 +13,7 @@ use super::{Context, LARGE_BYTES, Next};
 use crate::config::MappingName;
 use crate::intake::read::{Looked, Rest, look_and_copy};
 use crate::intake::readers::Beat;
-use crate::intake::settle::Due;
+use crate::intake::settle::{Due, Origin};
 use crate::placement::{Placement, RelPath, Route, SlotAddress};
 use crate::store::{FileKey, FileRecord, Fingerprint, Placed, StoreError, Timestamp, Verdict};
 
@@ -74,7 +74,7 @@ pub(super) fn look_and_record(
             .as_ref()
             .is_ok_and(|meta| Fingerprint::of(meta) == known.fingerprint);
         // An event says that something happened, and two changes can have one time.
-        let sure = due.found.is_some() || !is_racy(known);
+        let sure = due.origin.found().is_some() || !is_racy(known);
         same && sure && known.slot.as_ref() == place.slot()
     };
     if known.as_ref().is_some_and(unchanged) {
@@ -110,7 +110,7 @@ pub(super) fn look_and_record(
     if let Looked::Gone | Looked::NoFile | Looked::Rejected { .. } = looked {
         context.copies.forget(&key);
     }
-    let listed = due.found.is_some();
+    let listed = due.origin.found().is_some();
     let refusal = |fingerprint, verdict| Refusal {
         key: &key,
         known: known.as_ref(),
@@ -138,12 +138,10 @@ pub(super) fn look_and_record(
         ) => {
             // The bytes are later than what was heard when it was found, and so may be their event, which
             // alone says when they arrived.
-            if due.found.is_some_and(|found| found != fingerprint)
-                && context.catch_up(&mapping.name)
-            {
-                let found = Some(fingerprint);
+            if due.origin.now(fingerprint) != due.origin && context.catch_up(&mapping.name) {
+                let origin = due.origin.now(fingerprint);
                 return Ok(Next::Heard(Box::new(Due {
-                    found,
+                    origin,
                     ..due.clone()
                 })));
             }
@@ -246,8 +244,7 @@ impl Context {
                 path,
                 tick: due.tick,
                 // As by a listing. Not looked at here: it may be another's folder, which may hang.
-                found: Some(Fingerprint::UNKNOWN),
-                first: false,
+                origin: Origin::Found(Fingerprint::UNKNOWN),
                 rest: Rest::Unknown,
                 counted: due.counted,
                 large: false,

@@ -5,7 +5,7 @@ use tracing::{debug, info};
 use super::{Context, Next};
 use crate::image::{ContentHash, Format};
 use crate::intake::decide::{Decision, Offer, Rival, Stand, decide, rival};
-use crate::intake::settle::Due;
+use crate::intake::settle::{Due, Origin};
 use crate::placement::SlotAddress;
 use crate::store::{
     Arrival, FileKey, FileRecord, Fingerprint, Seen, SlotRecord, Store, StoreError, Timestamp,
@@ -47,7 +47,9 @@ pub(super) fn offer(
         },
         at: now,
     };
-    if let Some(known) = known.filter(|known| only_attributes_differ(known, image, address)) {
+    let written = due.origin == Origin::Written;
+    let same = |known: &&FileRecord| !written && only_attributes_differ(known, image, address);
+    if let Some(known) = known.filter(same) {
         let same = FileRecord {
             seen: known.seen.clone(),
             ..record(None)
@@ -56,7 +58,7 @@ pub(super) fn offer(
         return Ok(Next::Nothing);
     }
     let again = known
-        .filter(|_| due.found.is_some())
+        .filter(|_| due.origin.found().is_some())
         .and_then(|known| known.arrival_again(hash, address));
     let slot = store.slot(address)?;
     let arrival = match (again, rival_of(context, due, &slot, &fingerprint)?) {
@@ -123,9 +125,9 @@ fn rival_of(
     slot: &SlotRecord,
     found: &Fingerprint,
 ) -> Result<Option<(Rival, Stand)>, StoreError> {
-    if !due.first {
+    let Origin::FoundFirst(_) = due.origin else {
         return Ok(None);
-    }
+    };
     let Some(rival) = rival(&context.store, slot, &due.key(), found)? else {
         return Ok(None);
     };
@@ -144,7 +146,7 @@ fn rival_of(
 }
 
 fn arrived(store: &Store, due: &Due, seen: Fingerprint) -> Arrival {
-    let listed = due.found.is_some();
+    let listed = due.origin.found().is_some();
     Arrival {
         epoch: store.epoch(),
         tick: due.tick,

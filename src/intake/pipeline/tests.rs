@@ -12,6 +12,7 @@ use super::look::look_and_record;
 use super::{Beat, Context, Copies, Due, Next};
 use crate::image::ContentHash;
 use crate::intake::read::Rest;
+use crate::intake::settle::Origin;
 use crate::placement::fixture::{cell, mapping};
 use crate::placement::{RelPath, Route, Routes, RuleSet, SlotAddress};
 use crate::store::{FileKey, Fingerprint, JobState, SlotRecord, open};
@@ -26,7 +27,10 @@ struct Case {
 /// How a look came about.
 #[derive(Clone, Copy)]
 enum By {
+    /// That it was touched.
     Event,
+    /// That a writer closed it.
+    Close,
     Listing,
     FirstListing,
 }
@@ -82,8 +86,12 @@ impl Case {
             route: Arc::clone(self.context.routes.of(&mapping).unwrap()),
             path: path(name),
             tick,
-            found: (!matches!(by, By::Event)).then_some(seen),
-            first: matches!(by, By::FirstListing),
+            origin: match by {
+                By::Event => Origin::Touched,
+                By::Close => Origin::Written,
+                By::Listing => Origin::Found(seen),
+                By::FirstListing => Origin::FoundFirst(seen),
+            },
             rest: Rest::Unknown,
             counted: true,
             large: false,
@@ -233,4 +241,21 @@ fn a_file_that_is_looked_at_again_for_another_one_keeps_its_arrival_whatever_end
         case.look(name, By::FirstListing, 5);
     }
     assert_eq!(case.waits(), Some(2));
+}
+
+#[test]
+fn a_picture_that_is_brought_again_arrives_again_though_its_time_is_the_same() {
+    let case = Case::new();
+    for (file, seed) in [("lobby/a.png", 1), ("lobby/b.png", 2)] {
+        case.put(file, seed, 1);
+        case.look(file, By::Close, seed.into());
+        case.write();
+    }
+    // With another time of its attributes.
+    case.put("lobby/a.png", 1, 1);
+    case.look("lobby/a.png", By::Event, 3);
+    assert_eq!(case.waits(), None);
+    case.put("lobby/a.png", 1, 1);
+    case.look("lobby/a.png", By::Close, 4);
+    assert_eq!(case.waits(), Some(1));
 }
