@@ -112,7 +112,7 @@ async fn attend(intake: Intake, stop: CancellationToken) -> Result<(), StoreErro
         work: JoinSet::new(),
         missed: BTreeSet::new(),
         sifting: BTreeMap::new(),
-        listed: Vec::new(),
+        listed: BTreeMap::new(),
     };
     loop {
         let now = Instant::now();
@@ -192,7 +192,15 @@ struct Task {
     /// Batches of listings being compared with the store, by mapping.
     sifting: BTreeMap<MappingName, u32>,
     /// Listings that ended and whose findings are still being looked at.
-    listed: Vec<(Arc<Route>, Option<Met>)>,
+    listed: BTreeMap<MappingName, Listings>,
+}
+
+/// Listings of one mapping.
+struct Listings {
+    number: u64,
+    route: Arc<Route>,
+    /// What the last of them met of which that is known.
+    met: Option<Met>,
 }
 
 /// What a thread did.
@@ -257,7 +265,16 @@ impl Task {
                     Ok(Work::Sifted { mapping, differ })
                 });
             }
-            Finding::Listed { route, met } => self.listed.push((route, met)),
+            Finding::Listed { route, met } => {
+                let name = route.mapping.name.clone();
+                let listings = self.listed.entry(name).or_insert(Listings {
+                    number: 0,
+                    route,
+                    met: None,
+                });
+                listings.number += 1;
+                listings.met = met.or(listings.met.take());
+            }
         }
     }
 
@@ -364,18 +381,13 @@ impl Task {
     /// Tells of listings whose findings have all been looked at, or cannot be.
     fn tell_digested(&mut self) {
         let (settle, sifting) = (&self.settle, &self.sifting);
-        let over: Vec<_> = self
-            .listed
-            .extract_if(.., |(route, _)| {
-                let name = &route.mapping.name;
-                let over = sifting.get(name).is_none_or(|batches| *batches == 0);
-                over && (settle.is_stuck(name) || !settle.awaits(name))
-            })
-            .collect();
-        for (route, met) in over {
-            let name = route.mapping.name.clone();
+        let over = self.listed.extract_if(.., |name, _| {
+            let over = sifting.get(name).is_none_or(|batches| *batches == 0);
+            over && (settle.is_stuck(name) || !settle.awaits(name))
+        });
+        for (name, Listings { number, route, met }) in over {
             self.digested
-                .send_modify(|digested| *digested.entry(name).or_default() += 1);
+                .send_modify(|digested| *digested.entry(name).or_default() += number);
             if let Some(met) = met {
                 let store = self.context.store.clone();
                 self.work.spawn_blocking(move || {

@@ -232,20 +232,24 @@ impl Settle {
     fn insert(&mut self, due: Due, wait: Duration, now: Instant) {
         let key = due.key();
         let longest = due.route.mapping.watch.settle * LONGEST_FACTOR;
-        let (mut due, at, latest) = match self.remove(&key) {
+        let (due, at, latest) = match self.remove(&key) {
             Some(old) => {
                 let at = if is_no_news(&old.due, &due) {
                     old.at
                 } else {
                     now + wait
                 };
-                (merge(old.due, due), at, old.latest)
+                // Of a file that another one took the place of nothing says that its writer goes on.
+                let restless = at > old.latest && wait > Duration::ZERO;
+                let restless = restless && !is_another_file(&old.due, &due);
+                let mut due = merge(old.due, due);
+                if restless {
+                    due.rest = Rest::Restless;
+                }
+                (due, at, old.latest)
             }
             None => (due, now + wait, now + longest),
         };
-        if at > latest && wait > Duration::ZERO {
-            due.rest = Rest::Restless;
-        }
         let at = at.min(latest);
         self.put(key, Entry { due, at, latest });
     }
@@ -325,10 +329,25 @@ fn is_no_news(old: &Due, new: &Due) -> bool {
     })
 }
 
+/// Whether listings saw one file and then another one of the same name.
+fn is_another_file(old: &Due, new: &Due) -> bool {
+    match (old.origin.found(), new.origin.found()) {
+        (Some(old), Some(new)) => {
+            let inode = |seen: &Fingerprint| (seen.device, seen.inode);
+            ![old, new].contains(&Fingerprint::UNKNOWN) && inode(&old) != inode(&new)
+        }
+        _ => false,
+    }
+}
+
 /// Two findings for one path: the latest event is its arrival. A listing says nothing of the time, so
 /// it leaves an event's standing, and of several that see the same the first came nearest.
 fn merge(old: Due, new: Due) -> Due {
-    let counted = old.counted || new.counted;
+    // No other listing waits for what one has ceased to wait for.
+    let counted = match old.origin.found() {
+        Some(_) => old.counted,
+        None => old.counted || new.counted,
+    };
     let large = old.large || new.large;
     let due = match (old.origin, new.origin) {
         _ if is_no_news(&old, &new) => old,
@@ -615,6 +634,43 @@ mod tests {
             mtime,
             ..Fingerprint::UNKNOWN
         }
+    }
+
+    #[rstest]
+    #[case::that_is_written_in_place(false, Rest::Restless)]
+    #[case::that_another_takes_the_place_of(true, Rest::Unknown)]
+    fn a_file_without_events_is_looked_at_after_ten_quiet_times(
+        #[case] replaced: bool,
+        #[case] rest: Rest,
+    ) {
+        let mut case = Case::new();
+        let looked = (0..10_000).step_by(100).find_map(|ms| {
+            let inode = if replaced { ms } else { 7 };
+            let due = Due {
+                origin: Origin::Found(seen(inode, ms.cast_signed())),
+                ..case.due("a")
+            };
+            case.found_as(due, 0, ms);
+            Some((ms, case.settle.pop(case.at(ms), EACH)?.0.rest))
+        });
+        assert_eq!(looked, Some((5000, rest)));
+    }
+
+    #[test]
+    fn no_listing_waits_for_what_another_has_ceased_to_wait_for() {
+        let mut case = Case::new();
+        let name = case.route.mapping.name.clone();
+        case.found("a", 60_000, 0);
+        assert!(case.settle.awaits(&name));
+        let (due, _) = case.settle.pop(case.at(0), EACH).unwrap();
+        case.done("a");
+        let unsettled = Due {
+            counted: false,
+            ..due
+        };
+        case.settle.again(unsettled, case.at(0));
+        case.found("a", 0, 100);
+        assert!(!case.settle.awaits(&name));
     }
 
     #[test]

@@ -180,7 +180,7 @@ pub(super) fn look_and_record(
         }
         (Looked::Unsettled(fingerprint), _) => {
             // A listing waits for one quiet time and not for a file that never rests.
-            let counted = due.counted && !matches!(due.rest, Rest::QuietAs(_));
+            let counted = due.counted && due.rest == Rest::Unknown;
             let due = Due {
                 rest: Rest::QuietAs(fingerprint),
                 counted,
