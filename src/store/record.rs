@@ -199,6 +199,17 @@ impl FileRecord {
     }
 }
 
+impl FileRecord {
+    /// The slot that it is looked at again for, since the newer image of another file went.
+    pub fn asked_for(&self) -> Option<&SlotAddress> {
+        let Seen::Image { hash, .. } = self.seen else {
+            return None;
+        };
+        let slot = self.slot.as_ref()?;
+        self.arrival_again(hash, slot).map(|_| slot)
+    }
+}
+
 /// The verdict on a file's content.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "StoredSeen", into = "StoredSeen")]

@@ -259,3 +259,29 @@ fn a_picture_that_is_brought_again_arrives_again_though_its_time_is_the_same() {
     case.look("lobby/a.png", By::Close, 4);
     assert_eq!(case.waits(), Some(1));
 }
+
+#[test]
+fn of_the_files_that_are_left_one_after_the_other_is_asked_for_until_one_is_there() {
+    let case = Case::new();
+    let names = ["lobby/a.png", "lobby/b.png", "hall/c.png", "lobby/d.png"];
+    for (name, seed) in names.into_iter().zip(1..) {
+        case.put(name, seed, 1);
+        case.look(name, By::Close, seed.into());
+    }
+    assert_eq!(case.waits(), Some(4));
+    // The one before it went as well, and nobody has heard of that.
+    fs::remove_file(case.home.path().join("hall/c.png")).unwrap();
+    fs::write(case.home.path().join("lobby/b.png"), "no picture").unwrap();
+    fs::remove_file(case.home.path().join("lobby/d.png")).unwrap();
+    let before = case.context.store.file(&key("lobby/a.png")).unwrap();
+    let gone = case.due("lobby/d.png", By::Event, 5);
+    let next = look_and_record(&case.context, &gone, &Beat::default()).unwrap();
+    let Next::Others(others) = next else {
+        panic!("nothing is asked for");
+    };
+    assert_eq!(others.len(), 1, "one at a time");
+    let after = case.context.store.file(&key("lobby/a.png")).unwrap();
+    assert_eq!(after, before, "nor is another one read");
+    case.look_at(&others[0]);
+    assert_eq!(case.waits(), Some(1));
+}

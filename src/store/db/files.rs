@@ -6,7 +6,8 @@ use crate::image::ContentHash;
 use crate::placement::{RelPath, SlotAddress};
 use crate::store::known::{Digest, PathHash};
 use crate::store::record::{
-    Done, FileKey, FileRecord, Fingerprint, Job, JobState, Release, Seen, SlotRecord, Timestamp,
+    Arrival, Done, FileKey, FileRecord, Fingerprint, Job, JobState, Release, Seen, SlotRecord,
+    Timestamp,
 };
 
 impl Store {
@@ -82,15 +83,17 @@ impl Store {
     }
 
     /// Records a file whose content is not sent. The job that an earlier content of it waits with
-    /// goes: those bytes are no more. Returns other files that were for the same slot: one of them may
-    /// be the newest now, and each is to be looked at again.
+    /// goes: those bytes are no more. Returns the file that was for the same slot and arrived last, which may be the
+    /// newest now and is to be looked at again; several where it is not known when they arrived.
     ///
     /// # Errors
     /// When sled fails or a record is damaged; nothing has changed then.
     pub fn refuse(&self, key: &FileKey, record: &FileRecord) -> Result<Vec<FileKey>> {
         let dropped = self.write(|txn| {
-            let before = txn.file(key)?.and_then(|file| file.slot);
-            let mut dropped = None;
+            let file = txn.file(key)?;
+            // It was itself asked for in place of another.
+            let mut dropped = file.as_ref().and_then(FileRecord::asked_for).cloned();
+            let before = file.and_then(|file| file.slot);
             for address in before.iter().chain(&record.slot) {
                 dropped = txn
                     .drop_job_of(address, key)?
@@ -100,7 +103,7 @@ impl Store {
             txn.put_file(key, record)?;
             Ok(dropped)
         })?;
-        dropped.map_or(Ok(Vec::new()), |address| self.others(&address, key))
+        dropped.map_or(Ok(Vec::new()), |address| self.next_newest(&address, key))
     }
 
     /// Records that a file cannot be read for now; its job stays, and it is looked at at every listing.
@@ -150,7 +153,7 @@ impl Store {
 
     /// Forgets a file that is gone. Its waiting job goes, and the history says so; the ledger stays. `place` is where
     /// its job is when nothing is recorded of the file itself.
-    /// Returns other files that were for the same slot, as [`Self::refuse`] does.
+    /// Returns what [`Self::refuse`] does.
     ///
     /// # Errors
     /// When sled fails or a record is damaged; nothing has changed then.
@@ -161,27 +164,57 @@ impl Store {
         now: Timestamp,
     ) -> Result<Vec<FileKey>> {
         let dropped = self.write(|txn| {
-            let slot = match txn.file(key)? {
+            let file = txn.file(key)?;
+            let asked = file.as_ref().and_then(FileRecord::asked_for).cloned();
+            let slot = match file {
                 Some(file) => {
                     txn.remove_file(key)?;
                     file.slot
                 }
                 None => place.cloned(),
             };
-            let Some(slot) = slot else { return Ok(None) };
+            let Some(slot) = slot else { return Ok(asked) };
             match txn.drop_job_of(&slot, key)? {
                 Some(job) => {
                     txn.note(&event(&slot, &job, Done::SourceGone, now))?;
                     Ok(Some(slot))
                 }
-                None => Ok(None),
+                None => Ok(asked),
             }
         })?;
         let Some(slot) = dropped else {
             return Ok(Vec::new());
         };
         self.trim_history()?;
-        self.others(&slot, key)
+        self.next_newest(&slot, key)
+    }
+
+    /// The file beside `key` that was for this slot and arrived last, and all of which that is not known, to be read
+    /// again whatever their times say.
+    fn next_newest(&self, address: &SlotAddress, key: &FileKey) -> Result<Vec<FileKey>> {
+        if !self.slot(address)?.contested {
+            return Ok(Vec::new());
+        }
+        let (mut last, mut others): (Option<(Arrival, FileKey)>, _) = (None, Vec::new());
+        for entry in self.files() {
+            let (other, file) = entry?;
+            if other == *key || file.slot.as_ref() != Some(address) {
+                continue;
+            }
+            match file.seen {
+                Seen::Image {
+                    arrival: Some(arrival),
+                    ..
+                } => last = last.max(Some((arrival, other))),
+                Seen::Image { arrival: None, .. } => others.push(other),
+                Seen::Refused { .. } => {}
+            }
+        }
+        others.extend(last.map(|(_, last)| last));
+        for other in &others {
+            self.look_again(other)?;
+        }
+        Ok(others)
     }
 
     /// Files beside `key` that were for this slot, to be read again whatever their times say.
