@@ -1,7 +1,7 @@
 //! The task between watcher and store: settles candidates, has a few of them read at a time, and
 //! records what each means. Nothing here waits for the network.
 //!
-//! Bounded: [`WAITING_MOST`] paths wait; beyond that findings stay in their channel, listings pause and
+//! Bounded: [`WAITING_MOST`] paths wait, or twice as many; beyond that findings stay in their channel, listings pause and
 //! events mark their folder for another listing. A folder that hangs keeps nobody waiting: what is found in
 //! it is not kept, and it is listed when it answers again.
 
@@ -37,6 +37,8 @@ use look::look_and_record;
 const LARGE_BYTES: u64 = 1 << 20;
 /// Paths that may wait for a look.
 const WAITING_MOST: usize = 8192;
+/// Beyond so many paths what has been told waits in its channel, also when somebody waits for it.
+const DRAINED_MOST: usize = 2 * WAITING_MOST;
 /// When a file is looked at again whose meaning depends on another one's look.
 const ASKED_AGAIN_AFTER: Duration = Duration::from_millis(100);
 /// Batches of listings that are compared with the store at a time.
@@ -139,8 +141,12 @@ async fn attend(intake: Intake, stop: CancellationToken) -> Result<(), StoreErro
             Woken::Stop => break,
             Woken::Finding(finding) => task.take(finding),
             Woken::Done(done) => {
-                // What was told before it ended comes first: who finds a file by listing waits for that.
+                // What was told before it ended comes first: who finds a file by listing waits for that. A flood
+                // of changes takes no more room for it, and then the listing is believed.
                 for _ in 0..findings.len() {
+                    if task.settle.held() >= DRAINED_MOST {
+                        break;
+                    }
                     findings
                         .try_recv()
                         .into_iter()
