@@ -529,7 +529,7 @@ impl Run {
     /// not pass by itself; then which documents and folders, and why.
     async fn passed(&self) -> Result<Option<Vec<(String, String)>>, DaemonError> {
         // Counted before and after: a job can become stale, and a stale one be queued, in between.
-        if self.store.call(Store::to_be_looked_at).await? > 0 {
+        if self.to_be_looked_at().await? > 0 {
             return Ok(None);
         }
         let mut stuck = Vec::new();
@@ -561,8 +561,27 @@ impl Run {
                 stuck.push((route.mapping.folder.display().to_string(), why));
             }
         }
-        let still = self.store.call(Store::to_be_looked_at).await?;
+        let still = self.to_be_looked_at().await?;
         Ok((still == 0).then_some(stuck))
+    }
+
+    /// Jobs that wait for a look, but for those in folders that are waited for.
+    async fn to_be_looked_at(&self) -> Result<u64, StoreError> {
+        let away: BTreeSet<_> = self
+            .routes
+            .iter()
+            .map(|route| route.mapping.name.clone())
+            .filter(|name| {
+                let state = self.live.folder(name);
+                matches!(
+                    state,
+                    Some(FolderState::Missing { .. } | FolderState::Stuck { .. })
+                )
+            })
+            .collect();
+        self.store
+            .call(move |store| store.to_be_looked_at(|mapping| !away.contains(mapping)))
+            .await
     }
 }
 

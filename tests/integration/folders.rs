@@ -83,6 +83,34 @@ fn a_folder_that_vanishes_for_a_while_brings_no_second_upload() {
 }
 
 #[test]
+fn a_picture_that_waits_in_a_folder_that_goes_for_a_while_is_sent_when_it_is_back() {
+    let mut rig = Rig::started();
+    rig.hold_writes();
+    rig.drop_file("C3.png", &png(1));
+    rig.wait_held();
+    rig.drop_file("B2.png", &png(2));
+    rig.wait_queued("B2.png", &png(2));
+    let away = rig.path("away");
+    fs::rename(rig.file(""), &away).unwrap();
+    rig.sandbox().release();
+    rig.expect("C3", &png(1));
+    rig.daemon().wait_line(&["B2.png", "away with its folder"]);
+    rig.stop();
+    // Nor does a pass wait for it, or take it for gone.
+    let told = rig.pixcell(&["sync"]).with_code(1).stdout;
+    assert!(
+        told.contains("1 waiting") && told.contains("not written now"),
+        "{told}"
+    );
+    fs::rename(&away, rig.file("")).unwrap();
+    rig.start();
+    rig.expect("B2", &png(2));
+    rig.finish(2);
+    let history = rig.pixcell(&["history"]).with_code(0).stdout;
+    assert!(!history.contains("gone"), "{history}");
+}
+
+#[test]
 fn a_folder_that_is_a_link_is_watched_where_it_points_to_now() {
     let mut rig = Rig::new();
     fs::rename(rig.path(FOLDER), rig.path("first")).unwrap();

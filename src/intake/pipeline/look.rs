@@ -1,7 +1,9 @@
 //! Looks at one file and records what it means. Blocks, and knows nothing of other looks.
 
 use std::fs::Metadata;
+use std::os::unix::fs::MetadataExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -196,6 +198,11 @@ pub(super) fn look_and_record(
             };
             Ok(Next::Again(Box::new(due)))
         }
+        (Looked::Gone, _) if is_away(&mapping.folder, &due.path, known.as_ref()) => {
+            debug!(mapping = %mapping.name, file = %due.path, "away with its folder");
+            store.look_again(&key)?;
+            Ok(Next::Nothing)
+        }
         (Looked::Gone | Looked::NoFile, _) => {
             // Its job can be there without its record: a changed configuration forgets refused files.
             let waits = |address| {
@@ -252,6 +259,21 @@ impl Context {
             })
         });
         others.collect()
+    }
+}
+
+/// Whether the folder of a file that is not there is not there either, or is on another file system than the file
+/// was: a disk was taken out, and comes back. Asked once only: a listing that believes what it sees knows better.
+fn is_away(folder: &Path, path: &RelPath, known: Option<&FileRecord>) -> bool {
+    let whole = folder.join(path.as_path());
+    let above = whole.ancestors().skip(1);
+    let mut above = above.take_while(|above| above.starts_with(folder));
+    match (above.find_map(|above| above.metadata().ok()), known) {
+        (None, _) => true,
+        (Some(above), Some(known)) => {
+            known.fingerprint != Fingerprint::UNKNOWN && known.fingerprint.device != above.dev()
+        }
+        (Some(_), None) => false,
     }
 }
 

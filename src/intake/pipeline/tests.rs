@@ -285,3 +285,47 @@ fn of_the_files_that_are_left_one_after_the_other_is_asked_for_until_one_is_ther
     case.look_at(&others[0]);
     assert_eq!(case.waits(), Some(1));
 }
+
+#[test]
+fn what_waits_in_a_folder_that_is_away_waits_on_and_keeps_its_arrival() {
+    let case = Case::new();
+    let (there, away) = ["lobby", "away"]
+        .map(|name| case.home.path().join(name))
+        .into();
+    // Their times say the opposite.
+    for (file, seed, second) in [("lobby/a.png", 1, 9), ("lobby/b.png", 2, 1)] {
+        case.put(file, seed, second);
+        case.look(file, By::Close, seed.into());
+    }
+    fs::rename(&there, &away).unwrap();
+    case.look("lobby/b.png", By::Event, 3);
+    assert_eq!(case.waits(), Some(2));
+    fs::rename(&away, &there).unwrap();
+    for file in ["lobby/a.png", "lobby/b.png"] {
+        case.look(file, By::FirstListing, 4);
+    }
+    assert_eq!(case.waits(), Some(2));
+    fs::remove_file(there.join("b.png")).unwrap();
+    case.look("lobby/b.png", By::Event, 5);
+    assert_eq!(case.waits(), Some(1));
+}
+
+#[test]
+fn what_waits_on_a_file_system_that_is_not_mounted_waits_until_a_listing_says_that_it_is_gone() {
+    let case = Case::new();
+    case.put("lobby/a.png", 1, 1);
+    case.look("lobby/a.png", By::Close, 1);
+    // What lies where it was is on this one.
+    let (store, file) = (&case.context.store, key("lobby/a.png"));
+    let mut record = store.file(&file).unwrap().unwrap();
+    record.fingerprint.device += 1;
+    let job = case.slot().job.unwrap();
+    store
+        .same_content(&file, &record, &case.address, job.hash)
+        .unwrap();
+    fs::remove_file(case.home.path().join("lobby/a.png")).unwrap();
+    case.look("lobby/a.png", By::Event, 2);
+    assert_eq!(case.waits(), Some(1));
+    case.look("lobby/a.png", By::Event, 3);
+    assert_eq!(case.waits(), None);
+}

@@ -4,7 +4,7 @@ use super::{Result, Store, Totals};
 use crate::config::{MappingName, SpreadsheetRef};
 use crate::placement::SlotAddress;
 use crate::store::envelope::{self, Damage};
-use crate::store::record::{Event, FileKey, FileRecord, JobState, Seen, SlotRecord};
+use crate::store::record::{Event, FileKey, FileRecord, Job, JobState, Seen, SlotRecord};
 use crate::store::txn::{file_key, parse_file_key, slot_key, slots_prefix};
 
 impl Store {
@@ -107,16 +107,18 @@ impl Store {
         Ok(totals)
     }
 
-    /// How many jobs wait for a look at their files that is still to come. A file that was found to be held, as it may
-    /// not be read, is looked at when it changes, and shown until then. Reads all slots.
+    /// How many jobs wait for a look at their files that is still to come, in mappings that `can` be looked at. A file
+    /// that was found to be held, as it may not be read, is looked at when it changes, and shown until then. Reads all
+    /// slots.
     ///
     /// # Errors
     /// When sled fails or a record is damaged.
-    pub fn to_be_looked_at(&self) -> Result<u64> {
+    pub fn to_be_looked_at(&self, can: impl Fn(&MappingName) -> bool) -> Result<u64> {
         let mut looks = 0;
         for entry in self.slots() {
             let (_, slot) = entry?;
-            if let Some(job) = slot.job.filter(|job| job.state == JobState::Stale) {
+            let stale = |job: &Job| job.state == JobState::Stale && can(&job.source.mapping);
+            if let Some(job) = slot.job.filter(stale) {
                 let file = self.file(&job.source)?;
                 let held = file.is_some_and(|file| matches!(file.seen, Seen::Refused { .. }));
                 looks += u64::from(!held);
