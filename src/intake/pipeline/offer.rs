@@ -61,12 +61,14 @@ pub(super) fn offer(
         .filter(|_| due.origin.found().is_some())
         .and_then(|known| known.arrival_again(hash, address));
     let slot = store.slot(address)?;
+    let arrived = arrived(store, due, fingerprint);
     let arrival = match (again, rival_of(context, due, &slot, &fingerprint)?) {
         (Some(arrival), _) => arrival.clone(),
-        (None, Some((rival, Stand::There))) => rival
+        // What one listing found is in order by itself.
+        (None, Some((rival, Stand::There))) if arrived > rival.arrival => rival
             .arrival
             .just_before(fingerprint.mtime, due.path.as_bytes()),
-        (None, _) => arrived(store, due, fingerprint),
+        (None, _) => arrived,
     };
     // Of one file the latest look is the newest, whoever led to it.
     let newest = slot.newest().filter(|newest| *newest.source == key);

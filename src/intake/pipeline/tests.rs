@@ -329,3 +329,21 @@ fn what_waits_on_a_file_system_that_is_not_mounted_waits_until_a_listing_says_th
     case.look("lobby/a.png", By::Event, 3);
     assert_eq!(case.waits(), None);
 }
+
+#[test]
+fn what_a_listing_found_is_in_order_whichever_was_looked_at_first() {
+    let case = Case::new();
+    for (file, seed, second) in [
+        ("lobby/b.png", 1, 1),
+        ("lobby/c.png", 3, 5),
+        ("lobby/a.png", 2, 3),
+    ] {
+        case.put(file, seed, second);
+        case.look(file, By::FirstListing, 1);
+    }
+    for (file, left) in [("lobby/c.png", 2), ("lobby/a.png", 1)] {
+        fs::remove_file(case.home.path().join(file)).unwrap();
+        case.look(file, By::Event, 2);
+        assert_eq!(case.waits(), Some(left));
+    }
+}
