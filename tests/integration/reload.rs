@@ -178,13 +178,6 @@ fn with_hall(plan: &mut Plan) {
     plan.mappings.push(Mapping::new("hall", "hall", "DocHall"));
 }
 
-fn reload(rig: &mut Rig) {
-    rig.write_config();
-    rig.daemon().signal(Signal::HUP);
-    rig.daemon_mut().wait_told("RELOADING=1");
-    rig.daemon_mut().wait_told("READY=1");
-}
-
 #[test]
 fn a_mapping_that_is_added_works_while_a_call_of_another_is_in_flight() {
     let mut rig = Rig::with(with_hall);
@@ -196,7 +189,7 @@ fn a_mapping_that_is_added_works_while_a_call_of_another_is_in_flight() {
     rig.drop_file("B2.png", &png(1));
     rig.wait_held();
     rig.plan.mappings.push(hall);
-    reload(&mut rig);
+    rig.reload();
     fs::write(rig.path("hall/C3.png"), png(2)).unwrap();
     rig.wait("both calls are in flight", |state| state.held() == 2);
     rig.sandbox().release();
@@ -216,7 +209,7 @@ fn a_call_of_a_mapping_that_is_removed_is_finished_and_what_waits_comes_back_wit
     fs::write(rig.path("hall/B3.png"), png(2)).unwrap();
     rig.daemon().wait_line(&["B3.png", "decision=Queued"]);
     let hall = rig.plan.mappings.pop().unwrap();
-    reload(&mut rig);
+    rig.reload();
     rig.sandbox().release();
     rig.expect_in("DocHall", "B2", &png(1));
     // Nobody asks for what waited any more.
@@ -226,7 +219,7 @@ fn a_call_of_a_mapping_that_is_removed_is_finished_and_what_waits_comes_back_wit
     let status = rig.wait_status("recorded", |status| status["totals"]["written"] == 2);
     assert_eq!(status["totals"]["queued"], 0);
     rig.plan.mappings.push(hall);
-    reload(&mut rig);
+    rig.reload();
     rig.expect_in("DocHall", "B3", &png(2));
     rig.finish(3);
 }
@@ -242,7 +235,7 @@ fn a_rule_that_changes_during_its_call_holds_for_what_comes_after_it() {
     rig.drop_file("poster.png", &png(1));
     rig.wait_held();
     rig.plan.mappings[0].rules[0].1 = "E5".into();
-    reload(&mut rig);
+    rig.reload();
     rig.drop_file("B3.png", &png(2));
     rig.wait_queued("B3.png", &png(2));
     assert_eq!(rig.state().in_flight.len(), 1, "one call a document");
@@ -293,7 +286,7 @@ fn hall() -> Mapping {
 fn remap(rig: &mut Rig, mappings: &[Mapping]) {
     rig.plan.mappings = mappings.to_vec();
     rig.write_config();
-    reload(rig);
+    rig.reload();
 }
 
 #[test]

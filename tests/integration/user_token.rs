@@ -9,7 +9,7 @@ use pixcell::sandbox::{Endpoint, Fault};
 use rstest::rstest;
 use serde_json::{Value, json};
 
-use crate::support::{Mapping, Rig, SECRET, Signal, document, exchange, png};
+use crate::support::{Mapping, Rig, SECRET, document, exchange, png};
 
 const FIRST: &str = "r-rig-first-0c8f";
 const EXPIRED: &str = "u-rig-expired-77aa";
@@ -231,13 +231,6 @@ fn of_a_file_that_is_mounted_alone_the_refresh_token_is_not_spent() {
     rig.stop();
 }
 
-fn reload(rig: &mut Rig) {
-    rig.write_config();
-    rig.daemon().signal(Signal::HUP);
-    rig.daemon_mut().wait_told("RELOADING=1");
-    rig.daemon_mut().wait_told("READY=1");
-}
-
 #[test]
 fn an_answer_that_the_disk_does_not_take_outlives_a_reload() {
     let mut rig = rig(&[]);
@@ -253,12 +246,12 @@ fn an_answer_that_the_disk_does_not_take_outlives_a_reload() {
     rig.warned(&["could not be written to", "it is kept in memory"]);
     // The API is called in another way.
     rig.plan.feishu.push("request_timeout: 20s".into());
-    reload(&mut rig);
+    rig.reload();
     rig.drop_file("B3.png", &png(2));
     rig.expect("B3", &png(2));
     assert_eq!(stored(&rig)["refresh_token"], FIRST);
     fs::remove_dir(rig.path(".token.new")).unwrap();
-    reload(&mut rig);
+    rig.reload();
     rig.drop_file("B4.png", &png(3));
     rig.expect("B4", &png(3));
     assert_ne!(stored(&rig)["refresh_token"], FIRST);

@@ -155,6 +155,14 @@ impl Rig {
         self.daemon = Some(self.another());
     }
 
+    /// Has the daemon take up the configuration as it is planned now.
+    pub fn reload(&mut self) {
+        self.write_config();
+        self.daemon().signal(Signal::HUP);
+        self.daemon_mut().wait_told("RELOADING=1");
+        self.daemon_mut().wait_told("READY=1");
+    }
+
     /// Another daemon with the same configuration.
     pub fn another(&mut self) -> Process {
         self.sockets += 1;
