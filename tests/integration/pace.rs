@@ -47,6 +47,47 @@ fn the_configured_rate_is_never_exceeded_over_all_documents() {
     assert_eq!(rig.writes(), 24);
 }
 
+/// Though the API is called in another way after each of them, and by a lane that has waited for nothing.
+#[test]
+fn reloads_do_not_exceed_the_configured_rate() {
+    const RATE: u32 = 2;
+    let names = ["a", "b", "c", "d"];
+    let mut rig = Rig::with(|plan| {
+        plan.feishu.push(format!("requests_per_second: {RATE}"));
+        plan.sandbox.requests_per_second = RATE;
+        plan.mappings.clear();
+        for name in names {
+            plan.sandbox.documents.push(document(name));
+            plan.mappings.push(Mapping::new(name, name, name));
+        }
+    });
+    for name in names {
+        fs::create_dir(rig.path(name)).unwrap();
+    }
+    rig.start();
+    for (name, seconds) in names.into_iter().zip(20..) {
+        let whole = rig.outside("whole.png", &png(seconds));
+        fs::rename(whole, rig.path(name).join("B2.png")).unwrap();
+        rig.expect_in(name, "B2", &png(seconds));
+        rig.plan.feishu.retain(|line| !line.contains("timeout"));
+        rig.plan.feishu.push(format!("request_timeout: {seconds}s"));
+        rig.reload();
+    }
+    let starts: Vec<_> = rig
+        .state()
+        .calls
+        .iter()
+        .map(|call| call.started_ms)
+        .collect();
+    assert_eq!(starts.len(), 3 * names.len(), "tokens, sheets and pictures");
+    for pair in starts.windows(2) {
+        let pause = Duration::from_millis(pair[1] - pair[0]);
+        // A busy machine takes up one of them late.
+        assert!(pause * 2 >= Duration::from_secs(1) / RATE, "{starts:?}");
+    }
+    rig.stop();
+}
+
 #[test]
 fn a_slot_is_written_no_more_often_than_its_interval() {
     const INTERVAL: Duration = Duration::from_secs(1);
