@@ -1,6 +1,9 @@
 //! Blocking work kept off the async runtime: one way for every room.
 
+use std::pin::Pin;
 use std::time::Duration;
+
+use tokio::time::timeout;
 
 use crate::pulse::{waiting, within};
 
@@ -17,6 +20,22 @@ pub async fn off_runtime_in_time<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> T {
     within(Duration::ZERO, threaded(work)).await
+}
+
+/// The end of work that was waited for in vain.
+pub type End = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// The same for work that may take for ever and is not waited for that long.
+///
+/// # Errors
+/// Its end, when it takes longer than `patience`; what it comes to is dropped.
+pub async fn off_runtime_for<T: Send + 'static>(
+    patience: Duration,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, End> {
+    let mut work = Box::pin(threaded(work));
+    let done = waiting(timeout(patience, &mut work)).await;
+    done.map_err(|_| -> End { Box::pin(async move { drop(work.await) }) })
 }
 
 /// Begins `work` on a thread where blocking is allowed, and goes on; whoever waits for what comes of it

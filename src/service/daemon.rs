@@ -23,7 +23,7 @@ use crate::image::ContentHash;
 use crate::placement::{Routes, SlotAddress};
 use crate::pulse::Pulses;
 use crate::store::{self, FileKey, Lock, LockError, Reconfigured, Store, StoreError, Timestamp};
-use crate::upload::{Budget, Documents, Gate, LaneEvent, LaneGates, SharedGate};
+use crate::upload::{Budget, Documents, Folders, Gate, LaneEvent, LaneGates, SharedGate};
 use crate::watch::Ticks;
 use bytesize::ByteSize;
 
@@ -160,6 +160,8 @@ pub(super) struct Lasting {
     /// The app's calls of the month, whatever the configuration.
     pub budget: Arc<Budget>,
     pub documents: Documents,
+    /// A thread that hangs in a folder outlives what made it.
+    pub folders: Folders,
     /// Whether the configuration that it was told to take up last could not be.
     pub refused: Arc<AtomicBool>,
     pub pulses: Pulses,
@@ -187,6 +189,7 @@ pub async fn run(setup: Setup, mut parts: Parts<'_>) -> Result<Outcome, DaemonEr
         budget: Arc::new(counted(&state_dir).await?),
         lane_gates: LaneGates::default(),
         documents: Documents::default(),
+        folders: Folders::default(),
         refused: Arc::default(),
         pulses: pulses.clone(),
     };

@@ -32,7 +32,7 @@ use crate::intake::{self, Copies, Digested, Intake, Unread};
 use crate::placement::{Route, Routes};
 use crate::store::{FileKey, Store, StoreError, Timestamp};
 use crate::upload::{
-    self, Budget, Closed, Lane, LaneEvent, LaneState, Shared, SharedGate, SheetNames,
+    self, Budget, Closed, Folders, Lane, LaneEvent, LaneState, Shared, SharedGate, SheetNames,
 };
 use crate::watch::{Candidate, Finding, FolderState, Hint, Ticks, Watched};
 
@@ -86,6 +86,9 @@ struct Live {
     ready: watch::Sender<bool>,
     folders: BTreeMap<MappingName, watch::Receiver<FolderState>>,
     unread: watch::Receiver<Unread>,
+    routes: Routes,
+    /// Folders that lanes meet silent.
+    opened: Folders,
     lanes: BTreeMap<SpreadsheetRef, (watch::Receiver<LaneState>, Arc<SharedGate>)>,
     gate: Arc<SharedGate>,
     budget: Arc<Budget>,
@@ -117,6 +120,7 @@ impl Run {
             budget,
             lane_gates,
             documents,
+            folders: opened,
             refused,
             ..
         } = lasting;
@@ -137,6 +141,7 @@ impl Run {
             written: Arc::clone(written),
             mended: Arc::clone(&mended),
             documents: documents.clone(),
+            folders: opened.clone(),
             names: SheetNames::default(),
         };
         let spreadsheets: BTreeSet<_> = routes
@@ -229,6 +234,8 @@ impl Run {
             ready: watch::Sender::new(false),
             folders,
             unread,
+            routes: routes.clone(),
+            opened: opened.clone(),
             lanes,
             gate: Arc::clone(gate),
             budget: Arc::clone(budget),
@@ -534,8 +541,13 @@ impl Run {
         }
         let mut stuck = Vec::new();
         for (spreadsheet, (state, gate)) in &self.live.lanes {
-            let lane = spreadsheet.clone();
-            let next = self.store.call(move |store| store.next(&lane)).await?;
+            let (lane, routes) = (spreadsheet.clone(), self.routes.clone());
+            // What is in silent folders is told of those.
+            let silent = self.live.opened.silent();
+            let next = move |store: &Store| {
+                store.next_of(&lane, |job| upload::answers(&routes, &silent, job))
+            };
+            let next = self.store.call(next).await?;
             let state = state.borrow().clone();
             let lasting = |gate: &SharedGate| {
                 let lasts = |closed: &Closed| !closed.passing || closed.failed + 1 >= PASS_FAILURES;
@@ -663,10 +675,12 @@ impl Live {
     /// Where a mapping's folder stands. One whose files cannot be read is stuck, though it can be listed.
     fn folder(&self, mapping: &MappingName) -> Option<FolderState> {
         let state = self.folders.get(mapping)?.borrow().clone();
-        let unread = self.unread.borrow();
-        Some(match (state, unread.get(mapping)) {
+        let unread = self.unread.borrow().get(mapping).cloned();
+        let unopened = || self.opened.why(&self.routes.of(mapping)?.mapping.folder);
+        let unread = unread.or_else(unopened);
+        Some(match (state, unread) {
             (FolderState::Native { .. } | FolderState::Poll { .. }, Some(why)) => {
-                FolderState::Stuck { why: why.clone() }
+                FolderState::Stuck { why }
             }
             (state, _) => state,
         })

@@ -10,7 +10,9 @@ mod outcome;
 mod rows;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::path::Path;
+use std::fs::File;
+use std::future::pending;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -18,7 +20,7 @@ use std::time::Duration;
 use metrics::histogram;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{debug, warn};
@@ -29,6 +31,7 @@ use outcome::{Tries, parked};
 
 use super::append::{Appending, Failed};
 use super::budget::{Budget, Permit};
+use super::folders::Folders;
 use super::gate::{Probe, SharedGate, Ticket};
 use super::names::{SheetNames, clashes};
 use super::resolve::{Document, NoTarget};
@@ -39,7 +42,7 @@ use crate::intake::{Copies, open_beneath};
 use crate::placement::{Route, Routes, Slot, SlotAddress};
 use crate::pulse::{waiting, within};
 use crate::store::{
-    FileKey, Fingerprint, Job, Release, Store, StoreError, Target, Timestamp, Unsettled, Waiting,
+    FileKey, Fingerprint, Job, Release, Store, StoreError, Target, Timestamp, Waiting,
 };
 
 /// A due time later than the slot's interval by more than this comes from a clock that was set back: the
@@ -75,8 +78,24 @@ pub struct Shared {
     pub mended: Arc<AtomicU64>,
     /// One call in flight a document, even when two lanes name it differently.
     pub documents: Documents,
+    /// Which folders are silent.
+    pub folders: Folders,
     /// Which names sheets were met by.
     pub names: SheetNames,
+}
+
+impl Shared {
+    /// Selects the jobs whose folders are not silent.
+    fn answers(&self) -> impl Fn(&Job) -> bool + Send + use<> {
+        let (routes, silent) = (self.routes.clone(), self.folders.silent());
+        move |job| answers(&routes, &silent, job)
+    }
+}
+
+/// Whether a job's folder is none of those that are silent.
+pub fn answers(routes: &Routes, silent: &BTreeSet<PathBuf>, job: &Job) -> bool {
+    let is_silent = |route: &Arc<Route>| silent.contains(&route.mapping.folder);
+    silent.is_empty() || !routes.of(&job.source.mapping).is_some_and(is_silent)
 }
 
 /// A lock a document.
@@ -215,8 +234,9 @@ impl Worker {
     /// Waits for a job that is due and for both gates.
     async fn next(&mut self) -> Result<Next, StoreError> {
         let waker = self.shared().store.waker(&self.lane.spreadsheet);
+        let folders = self.shared().folders.clone();
         loop {
-            let woken = waker.notified();
+            let (woken, answers) = (waker.notified(), folders.over());
             let look = self.document.keys().next_look().map(|(_, at)| at);
             if look.is_some_and(|at| at <= Instant::now()) {
                 return Ok(Next::Look);
@@ -232,9 +252,16 @@ impl Worker {
                     self.lane.state.send_replace(LaneState::Idle);
                 }
                 let due = wait.map(|wait| Instant::now() + wait);
-                match due.into_iter().chain(look).min() {
-                    Some(at) => drop(tokio::time::timeout_at(at, woken).await),
-                    None => woken.await,
+                let due = async {
+                    match due.into_iter().chain(look).min() {
+                        Some(at) => sleep_until(at).await,
+                        None => pending().await,
+                    }
+                };
+                tokio::select! {
+                    () = woken => {}
+                    () = answers => {}
+                    () = due => {}
                 }
                 continue;
             }
@@ -268,17 +295,19 @@ impl Worker {
 
     /// The job that is due first.
     async fn first(&self) -> Result<Option<Waiting>, StoreError> {
-        let spreadsheet = self.lane.spreadsheet.clone();
+        let (spreadsheet, answers) = (self.lane.spreadsheet.clone(), self.shared().answers());
         self.shared()
             .store
-            .call(move |store| store.next(&spreadsheet))
+            .call(move |store| store.next_of(&spreadsheet, answers))
             .await
     }
 
     /// The newest job of each mapping that has one due.
     async fn newest(&self) -> Result<BTreeMap<MappingName, Waiting>, StoreError> {
         let (spreadsheet, routes) = (self.lane.spreadsheet.clone(), self.shared().routes.clone());
-        let is_due = move |waiting: &Waiting| wait_for(&routes, waiting).is_zero();
+        let answers = self.shared().answers();
+        let is_due =
+            move |waiting: &Waiting| wait_for(&routes, waiting).is_zero() && answers(&waiting.job);
         self.shared()
             .store
             .call(move |store| store.newest(&spreadsheet, is_due))
@@ -360,6 +389,14 @@ impl Worker {
             let store = move |store: &Store| store.postpone(&address, &job, due, false);
             return self.store(store).await;
         }
+        // Before any call, and before the document is taken from others: a folder may hang.
+        let picture = match self.open(&route, &job).await {
+            // Its turn comes when the folder answers.
+            None => return Ok(()),
+            Some(Ok(picture)) => picture,
+            // What became of it is for a look to say, which knows whether there is a newer file.
+            Some(Err(Changed)) => return self.stale(address, job, false).await,
+        };
         let turn = Instant::now();
         let client = self.client();
         let mended = self.shared().mended.load(Ordering::Acquire);
@@ -373,7 +410,7 @@ impl Worker {
         };
         let document = self.shared().documents.of(&token);
         // The call in flight may be of a lane that another configuration has replaced.
-        let Some(_serial) = waiting(self.stop.run_until_cancelled(document.lock())).await else {
+        let Some(serial) = waiting(self.stop.run_until_cancelled(document.lock())).await else {
             return Ok(());
         };
         if self.stop.is_cancelled() {
@@ -390,14 +427,14 @@ impl Worker {
             return Ok(());
         }
         let began = Timestamp::now();
-        let (picture, intent) = match self.begin(&route, &address, &job, began).await? {
-            Begun::Call(picture, intent) => (picture, intent),
-            // What became of it is for a look to say, which knows whether there is a newer file.
-            Begun::Changed => return self.stale(address, job, false).await,
-            Begun::Newer => {
-                debug!(slot = %address.slot, "a newer version came");
-                return Ok(());
-            }
+        let intent = {
+            let (address, job) = (address.clone(), job.clone());
+            let begin = move |store: &Store| store.begin(&address, &job, began);
+            self.shared().store.call(begin).await?
+        };
+        let Some(intent) = intent else {
+            debug!(slot = %address.slot, "a newer version came");
+            return Ok(());
         };
         histogram!("pixcell_stage_seconds", "stage" => "queue").record(began.since(job.since));
         self.lane.state.send_replace(LaneState::Sending {
@@ -444,21 +481,13 @@ impl Worker {
         match written {
             Ok(receipt) => {
                 let took = start.elapsed();
-                let copies = &self.shared().copies;
-                if copies.has(&job.source) {
-                    let (folder, looked_at) = (route.mapping.folder.clone(), job.clone());
-                    let rests = off_runtime(move || open(&folder, &looked_at).is_ok()).await;
-                    copies.sent(&job.source, job.hash, rests);
-                }
-                self.written(
-                    address,
-                    job,
-                    target,
-                    receipt,
-                    took,
-                    route.mapping.min_interval,
-                )
-                .await
+                let (sent, interval) = (job.clone(), route.mapping.min_interval);
+                self.written(address, job, target, receipt, took, interval)
+                    .await?;
+                // What is written is recorded, and the document is others' again: this may take long.
+                drop(serial);
+                self.rests(&route, &sent).await;
+                Ok(())
             }
             Err(CallError::Source(fault)) => {
                 debug!(mapping = %job.source.mapping, file = %job.source.path, "{fault}");
@@ -505,34 +534,29 @@ impl Worker {
             .await
     }
 
-    /// Opens the job's file, when it still is what was hashed, and records that its call begins.
-    async fn begin(
-        &self,
-        route: &Route,
-        address: &SlotAddress,
-        job: &Job,
-        now: Timestamp,
-    ) -> Result<Begun, StoreError> {
-        let copy = self.shared().copies.of(&job.source, job.hash);
-        let (folder, store) = (route.mapping.folder.clone(), self.shared().store.clone());
-        let (address, job) = (address.clone(), job.clone());
-        // One thread for both: another would be woken for as long as either takes.
-        off_runtime(move || {
-            let picture = match copy {
-                Some(file) => Picture {
-                    file,
-                    length: job.fingerprint.size,
-                    hash: job.hash,
-                },
-                None => match open(&folder, &job) {
-                    Ok(picture) => picture,
-                    Err(Changed) => return Ok(Begun::Changed),
-                },
-            };
-            let intent = store.begin(&address, &job, now)?;
-            Ok(intent.map_or(Begun::Newer, |intent| Begun::Call(picture, intent)))
-        })
-        .await
+    /// Opens the job's file, when it still is what was hashed; `None` when its folder is silent.
+    async fn open(&self, route: &Route, job: &Job) -> Option<Result<Picture, Changed>> {
+        if let Some(file) = self.shared().copies.of(&job.source, job.hash) {
+            return Some(Ok(picture_of(file, job)));
+        }
+        let (folder, ours) = (route.mapping.folder.clone(), job.clone());
+        let folders = &self.shared().folders;
+        folders
+            .ask(&route.mapping, &job.source.path, move || {
+                open(&folder, &ours)
+            })
+            .await
+    }
+
+    /// A version was sent: whether its file still is that version decides whether it needs copies.
+    async fn rests(&self, route: &Route, sent: &Job) {
+        let (copies, folders) = (&self.shared().copies, &self.shared().folders);
+        if copies.has(&sent.source) {
+            let (folder, ours) = (route.mapping.folder.clone(), sent.clone());
+            let still = move || open(&folder, &ours).is_ok();
+            let rests = folders.ask(&route.mapping, &sent.source.path, still).await;
+            copies.sent(&sent.source, sent.hash, rests == Some(true));
+        }
     }
 
     /// Waits until the latest receipt is on disk.
@@ -647,16 +671,6 @@ fn wait_for(routes: &Routes, waiting: &Waiting) -> Duration {
     }
 }
 
-/// What came of a call's beginning.
-enum Begun {
-    /// It may be made; nothing of it is on disk yet.
-    Call(Picture, Unsettled),
-    /// The file is not what was hashed.
-    Changed,
-    /// A newer version has replaced the job.
-    Newer,
-}
-
 /// The file is not, or not any more, what was hashed.
 struct Changed;
 
@@ -667,9 +681,13 @@ fn open(folder: &Path, job: &Job) -> Result<Picture, Changed> {
     if Fingerprint::of(&now) != job.fingerprint {
         return Err(Changed);
     }
-    Ok(Picture {
-        file: Arc::new(file),
+    Ok(picture_of(Arc::new(file), job))
+}
+
+fn picture_of(file: Arc<File>, job: &Job) -> Picture {
+    Picture {
+        file,
         length: job.fingerprint.size,
         hash: job.hash,
-    })
+    }
 }

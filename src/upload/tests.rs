@@ -75,6 +75,7 @@ fn lane(state_dir: &TempDir, app: &Arc<SharedGate>, own: &Arc<SharedGate>) -> La
         written: Arc::default(),
         mended: Arc::default(),
         documents: Documents::default(),
+        folders: Folders::default(),
         names: SheetNames::default(),
     };
     Lane {

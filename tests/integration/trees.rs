@@ -420,6 +420,64 @@ fn folders_whose_files_cannot_be_read_stop_no_other() {
 
 /// `cargo test --test integration trees:: -- --ignored`
 #[test]
+#[ignore = "needs root and /dev/fuse to mount a file system that hangs"]
+fn a_folder_that_hangs_once_its_pictures_wait_holds_up_no_other_of_its_document() {
+    let mut rig = Rig::with(|plan| {
+        plan.watch += ", poll_interval: 100ms";
+        plan.mappings.push(Mapping::new("share", "share", DOC));
+    });
+    fs::create_dir(rig.path("share")).unwrap();
+    let share = Fuse::mount(
+        rig.path("share"),
+        Manner::Prompt,
+        Vec::from([
+            ("C1.png".to_owned(), png(11)),
+            ("C2.png".to_owned(), png(12)),
+        ]),
+    );
+    rig.hold_writes();
+    rig.start();
+    rig.wait_held();
+    rig.wait_status("both known", |status| status["totals"]["queued"] == 2);
+    rig.kill();
+    share.answer(Manner::Unopened);
+    rig.sandbox().release();
+    // A pass over everything ends, and says what it leaves; the process goes with its last thread.
+    let pass = rig.command(&["sync", "--config", "pixcell.yaml"]);
+    let told = format!("{}: opening C", rig.path("share").display());
+    let begun = Instant::now();
+    while !pass.stdout().contains(&told) {
+        assert!(begun.elapsed() < LIMIT, "{}", pass.stderr());
+        pause();
+    }
+    share.answer(Manner::Prompt);
+    pass.end().with_code(1);
+    let written = rig.writes();
+    rig.hold_writes();
+    rig.start();
+    rig.drop_file("B1.png", &png(1));
+    rig.wait_queued("B1.png", &png(1));
+    rig.wait_held();
+    share.answer(Manner::Unopened);
+    rig.sandbox().release();
+    rig.expect("B1", &png(1));
+    rig.warned(&["mapping=share", "/share does not answer: opening C"]);
+    let state = rig.status()["mappings"][1]["state"].clone();
+    assert_eq!(state["state"], "stuck", "{state}");
+    let before = threads(&rig);
+    for row in 2..=10 {
+        rig.drop_file(format!("B{row}.png"), &png(row));
+        rig.expect(&format!("B{row}"), &png(row));
+    }
+    assert!(threads(&rig) <= before + 1, "each try takes a thread");
+    share.answer(Manner::Prompt);
+    rig.expect("C1", &png(11));
+    rig.expect("C2", &png(12));
+    rig.finish(written + 12);
+}
+
+/// `cargo test --test integration trees:: -- --ignored`
+#[test]
 #[ignore = "needs root and /dev/fuse to mount a file system that is slow"]
 fn it_is_ready_after_a_minute_while_a_folder_is_still_compared() {
     let mut rig = Rig::with(|plan| {

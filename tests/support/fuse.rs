@@ -18,6 +18,8 @@ pub enum Manner {
     Slow(Duration),
     /// The same, but content never.
     Unread,
+    /// The same, and no file is opened either.
+    Unopened,
     /// The folder may not be listed.
     Shut,
 }
@@ -125,7 +127,7 @@ impl Server {
             let ready = state.late.extract_if(.., |(since, _)| match manner {
                 Manner::Prompt | Manner::Shut => true,
                 Manner::Slow(by) => now.duration_since(*since) >= by,
-                Manner::Unread => false,
+                Manner::Unread | Manner::Unopened => false,
             });
             for (_, answer) in ready {
                 let _ = (&self.device).write(&answer);
@@ -202,7 +204,8 @@ impl Server {
         whole.extend(error.to_ne_bytes());
         whole.extend(unique.to_ne_bytes());
         whole.extend(body);
-        if opcode == 15 && manner != Manner::Prompt {
+        let read = opcode == 15 && manner != Manner::Prompt;
+        if read || (opcode == 14 && manner == Manner::Unopened) {
             self.lock().late.push((Instant::now(), whole));
         } else {
             let _ = (&self.device).write(&whole);

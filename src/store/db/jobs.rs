@@ -30,16 +30,31 @@ impl Store {
     /// # Errors
     /// When sled fails or a record is damaged.
     pub fn next(&self, lane: &SpreadsheetRef) -> Result<Option<Waiting>> {
-        let Some(entry) = self.0.queue.scan_prefix(lane_prefix(lane)).next() else {
-            return Ok(None);
-        };
-        let (queue_entry, key) = entry.map_err(|source| self.failed(source))?;
-        let waiting = self.queued_at(&queue_entry, &key)?;
-        if waiting.is_none() {
-            // Whoever moved it has woken the lane as well; it may have looked too early.
-            self.wake(lane);
+        self.next_of(lane, |_| true)
+    }
+
+    /// The same among those that `which` selects. Reads all that are due before it.
+    ///
+    /// # Errors
+    /// When sled fails or a record is damaged.
+    pub fn next_of(
+        &self,
+        lane: &SpreadsheetRef,
+        which: impl Fn(&Job) -> bool,
+    ) -> Result<Option<Waiting>> {
+        for entry in self.0.queue.scan_prefix(lane_prefix(lane)) {
+            let (queue_entry, key) = entry.map_err(|source| self.failed(source))?;
+            match self.queued_at(&queue_entry, &key)? {
+                Some(waiting) if !which(&waiting.job) => {}
+                Some(waiting) => return Ok(Some(waiting)),
+                None => {
+                    // Whoever moved it has woken the lane as well; it may have looked too early.
+                    self.wake(lane);
+                    return Ok(None);
+                }
+            }
         }
-        Ok(waiting)
+        Ok(None)
     }
 
     /// Of each mapping that feeds `lane`, the job that arrived last of those that are due. Reads the whole

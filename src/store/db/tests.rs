@@ -98,6 +98,25 @@ fn the_queue_gives_the_earliest_due_then_the_eldest() {
 }
 
 #[test]
+fn the_first_of_some_is_found_behind_others_that_are_due_before() {
+    let (_dir, store) = store();
+    for id in 1..=3 {
+        let from = Job {
+            source: file(&id.to_string()),
+            ..job(id, "x")
+        };
+        offer(&store, &address(&format!("A{id}")), &from);
+    }
+    let next = |path: &str| {
+        let wanted = file(path);
+        let next = store.next_of(&lane(), |job| job.source == wanted);
+        next.unwrap().map(|waiting| waiting.job.id)
+    };
+    assert_eq!(next("3"), Some(3));
+    assert_eq!(next("4"), None);
+}
+
+#[test]
 fn a_receipt_leaves_ledger_and_history_and_an_empty_queue() {
     let (_dir, store) = store();
     let (place, job) = (address("B2"), job(1, "a"));

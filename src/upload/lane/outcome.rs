@@ -42,9 +42,11 @@ impl Worker {
         histogram!("pixcell_stage_seconds", "stage" => "call").record(took);
         let recording = Instant::now();
         let (due, lane) = (now.after(min_interval), self.lane.spreadsheet.clone());
+        let answers = self.shared().answers();
         let written = move |store: &Store| {
             let receipt = store.written(&address, &job, &target, revision, now, due)?;
-            Ok((receipt, store.next(&lane)?, (address, job, target)))
+            let ahead = store.next_of(&lane, answers)?;
+            Ok((receipt, ahead, (address, job, target)))
         };
         let (receipt, ahead, (address, job, target)) = self.shared().store.call(written).await?;
         self.ahead = ahead;
