@@ -238,28 +238,34 @@ impl Store {
     }
 
     /// Sets `job` aside until its file has been looked at again. `untouched` says that a call was begun
-    /// for it and surely changed nothing.
+    /// for it and surely changed nothing. A job that has become another file's with the same content, or that
+    /// was looked at meanwhile, stays due: nobody would look at that file again.
     ///
     /// # Errors
     /// When sled fails or a record is damaged.
     pub fn set_stale(&self, address: &SlotAddress, job: &Job, untouched: bool) -> Result<()> {
-        self.write(|txn| {
+        let current = self.write(|txn| {
             let current = txn.slot(address, |slot| {
-                let current = slot.job_with(job.id).map(|job| job.state = JobState::Stale);
+                let same =
+                    |now: &&mut Job| now.source == job.source && now.fingerprint == job.fingerprint;
+                let current = slot.job_with(job.id).filter(same);
+                let current = current.map(|job| job.state = JobState::Stale);
                 if untouched {
                     slot.not_written();
                 }
                 current
             })?;
             // Whatever the file's times say, it is to be read again.
-            match (current, txn.file(&job.source)?) {
-                (Some(()), Some(mut file)) => {
-                    file.fingerprint = Fingerprint::UNKNOWN;
-                    txn.put_file(&job.source, &file)
-                }
-                _ => Ok(()),
+            if let (Some(()), Some(mut file)) = (current, txn.file(&job.source)?) {
+                file.fingerprint = Fingerprint::UNKNOWN;
+                txn.put_file(&job.source, &file)?;
             }
-        })
+            Ok(current.is_some())
+        })?;
+        if !current {
+            self.wake(&address.spreadsheet);
+        }
+        Ok(())
     }
 
     /// Drops `job` because the configuration no longer sends its file here, and forgets the file, so

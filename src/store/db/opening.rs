@@ -14,11 +14,12 @@ use serde::de::DeserializeOwned;
 use sled::{Db, Tree};
 
 use super::{Inner, Result, Store, read};
+use crate::placement::SlotAddress;
 use crate::store::envelope::{self, Damage};
 use crate::store::error::StoreError;
 use crate::store::flusher::Flusher;
 use crate::store::known::Known;
-use crate::store::record::SlotRecord;
+use crate::store::record::{Job, JobState, SlotRecord, Timestamp};
 use crate::store::sweep::{self, Sweep};
 use crate::store::through::Through;
 use crate::store::together::Together;
@@ -43,6 +44,18 @@ pub(in crate::store) const UNMARKED: u32 = 1;
 
 /// Queue entries, each with its slot's key.
 type Entries = HashMap<Vec<u8>, Vec<u8>>;
+
+/// What some slots say.
+#[derive(Default)]
+struct Surveyed {
+    /// The queue entries that they ask for.
+    wanted: Entries,
+    /// The sum of their stamps.
+    stamps: u64,
+    /// The jobs that wait for a look.
+    stale: Vec<(SlotAddress, Job)>,
+}
+
 impl Store {
     /// Opens or creates the database in `dir`. [`crate::store::open`] is the way in: it takes care of damage.
     /// Its epoch is later than `epoch` and than that of its last run.
@@ -98,7 +111,7 @@ impl Store {
             wakers: Mutex::default(),
             known: Known::default(),
         }));
-        let slots = store.mend_queue()?;
+        let (slots, stale) = store.mend_queue()?;
         match tally {
             Some(tally) if tally.slots == slots => {}
             None if found <= UNMARKED || store.0.slots.is_empty() => {
@@ -113,23 +126,32 @@ impl Store {
         }
         store.put_meta("schema", &SCHEMA)?;
         store.put_meta("epoch", &epoch)?;
+        // Who was to look at their files is gone. Whoever sends them finds out as well.
+        for (address, job) in stale {
+            store.postpone(&address, &job, Timestamp::now(), false)?;
+        }
         store.sync()?;
         Ok(store)
     }
 
     /// Puts the queue in step with the slots, which alone say what waits, and so reads every slot once.
-    /// Returns the sum of their stamps.
-    pub(super) fn mend_queue(&self) -> Result<u64> {
+    /// Returns the sum of their stamps, and the jobs that wait for a look.
+    pub(super) fn mend_queue(&self) -> Result<(u64, Vec<(SlotAddress, Job)>)> {
         let middle = self.middle_slot()?;
         let (first, second) = std::thread::scope(|scope| {
             let second = scope.spawn(|| self.survey(self.0.slots.range(middle.clone()..)));
             let first = self.survey(self.0.slots.range(..middle.clone()));
             (first, second.join())
         });
-        let (mut wanted, stamps) = first?;
-        let (more, others) = second.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
-        wanted.extend(more);
-        let stamps = stamps.wrapping_add(others);
+        let Surveyed {
+            mut wanted,
+            stamps,
+            mut stale,
+        } = first?;
+        let second = second.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+        wanted.extend(second.wanted);
+        stale.extend(second.stale);
+        let stamps = stamps.wrapping_add(second.stamps);
         for entry in &self.0.queue {
             let (place, key) = entry.map_err(|source| self.failed(source))?;
             if wanted
@@ -148,7 +170,7 @@ impl Store {
                 .insert(place, key)
                 .map_err(|source| self.failed(source))?;
         }
-        Ok(stamps)
+        Ok((stamps, stale))
     }
 
     /// A key in the midst of the slots: by the first byte in which the first and the last of them differ.
@@ -170,24 +192,26 @@ impl Store {
         Ok(last)
     }
 
-    /// The queue entries that these slots ask for, each with the slot's key, and the sum of the slots' stamps.
-    fn survey(&self, slots: sled::Iter) -> Result<(Entries, u64)> {
-        let (mut wanted, mut stamps) = (Entries::new(), 0_u64);
+    fn survey(&self, slots: sled::Iter) -> Result<Surveyed> {
+        let mut surveyed = Surveyed::default();
         for entry in read::letting_go(&self.0.slots, slots) {
             let (key, sealed) = entry.map_err(|source| self.failed(source))?;
             let damaged = |damage| self.damaged("slots", damage);
             let (sequence, slot): (_, SlotRecord) =
                 envelope::open(&key, &sealed).map_err(damaged)?;
-            stamps = stamps.wrapping_add(stamp(&key, sequence));
+            surveyed.stamps = surveyed.stamps.wrapping_add(stamp(&key, sequence));
             if slot.job.is_none() {
                 continue;
             }
             let address = postcard::from_bytes(&key).map_err(|_| damaged(Damage::Content))?;
             if let (Some(place), Ok(key)) = (queue_key(&address, &slot), slot_key(&address)) {
-                wanted.insert(place, key);
+                surveyed.wanted.insert(place, key);
+            }
+            if let Some(job) = slot.job.filter(|job| job.state == JobState::Stale) {
+                surveyed.stale.push((address, job));
             }
         }
-        Ok((wanted, stamps))
+        Ok(surveyed)
     }
 }
 

@@ -373,6 +373,40 @@ fn a_job_that_waits_for_a_look_is_due_when_only_attributes_of_its_file_changed()
 }
 
 #[test]
+fn a_job_that_has_become_another_files_is_not_set_aside_for_the_one_that_it_was() {
+    let (_dir, store) = store();
+    let (place, taken) = (address("B2"), job(1, "a"));
+    offer(&store, &place, &taken);
+    // The same bytes come under another name while a lane has the job in hand.
+    let others = Job {
+        source: file("b.png"),
+        ..taken.clone()
+    };
+    offer(&store, &place, &others);
+    store.set_stale(&place, &taken, false).unwrap();
+    assert_eq!(store.slot(&place).unwrap().job, Some(others.clone()));
+    assert_eq!(store.queued(), 1);
+    let known = store.file(&taken.source).unwrap().unwrap();
+    assert_eq!(known.fingerprint, taken.fingerprint);
+    store.set_stale(&place, &others, false).unwrap();
+    assert_eq!(store.queued(), 0);
+}
+
+#[test]
+fn a_job_that_waited_for_a_look_is_due_at_the_next_start() {
+    let (dir, store) = store();
+    let (place, job) = (address("B2"), job(1, "a"));
+    offer(&store, &place, &job);
+    store.set_stale(&place, &job, false).unwrap();
+    drop(store);
+    let store = Store::open(&dir.path().join("db"), 0).unwrap();
+    assert_eq!(store.next(&lane()).unwrap().unwrap().job.id, job.id);
+    drop(store);
+    // That fits the tally.
+    assert_eq!(Store::open(&dir.path().join("db"), 0).unwrap().queued(), 1);
+}
+
+#[test]
 fn a_job_goes_with_its_file_when_a_changed_configuration_had_forgotten_what_was_known_of_it() {
     let (_dir, store) = store();
     let (place, job) = (address("B2"), job(1, "a"));
@@ -538,7 +572,7 @@ fn what_is_recorded_at_once_is_recorded_in_turn() {
     assert_eq!(sequences.len() as u64, 8 * EACH);
     assert_eq!(store.sequence().unwrap(), *sequences.last().unwrap());
     assert_eq!(
-        store.mend_queue().unwrap(),
+        store.mend_queue().unwrap().0,
         store
             .read::<Tally>("meta", &store.0.meta, TALLY)
             .unwrap()
