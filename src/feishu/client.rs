@@ -516,6 +516,7 @@ impl Client {
             }
             return Err(CallError::NotNow);
         }
+        let writes = write.is_some();
         let done = if let Some((body, place)) = write {
             // Only now: a body that waits holds a thread that others' disk work may need.
             let (body, sending) = body.start();
@@ -531,6 +532,9 @@ impl Client {
             && meter::is_free(error)
         {
             meter.refund();
+        }
+        if let Some(leave) = self.2.as_ref().filter(|_| kind == Kind::Counted) {
+            leave.ended(done.as_ref().err(), writes);
         }
         done
     }

@@ -38,6 +38,9 @@ pub trait Meter: Debug + Send + Sync {
 pub trait Leave: Debug + Send + Sync {
     /// Whether the request may go out now.
     fn may_go(&self) -> bool;
+
+    /// What came of it; told of calls that count, whatever they ask. `writes`: it carried a picture.
+    fn ended(&self, failed: Option<&CallError>, writes: bool);
 }
 
 /// Whether a call that failed like this surely did not count. An answer that is not the API's own may

@@ -241,6 +241,24 @@ impl Gate {
         }
     }
 
+    /// A call of a probe was answered, and not with what closed the gate, nor by a success: `true` when that opens
+    /// it, as whoever answers is reached and counts. What a person has to mend may be missing for writes alone, so
+    /// that only the answer to one (`wrote`) says that it is not; otherwise another may try at once.
+    pub fn answered(&mut self, ticket: Ticket, wrote: bool, now: Instant) -> bool {
+        let Some(Shut {
+            opens: Opens::ByProbe {
+                probes, probing, ..
+            },
+            ..
+        }) = &mut self.shut
+        else {
+            return false;
+        };
+        let ours = probing.take_if(|probing| probing.ticket == ticket);
+        let opens = ours.is_some() && (wrote || *probes != Probes::Person);
+        opens && self.open(now)
+    }
+
     /// A probe was given back, or its lane is gone; another may try at once.
     pub fn unused(&mut self, ticket: Ticket) {
         let _ = self.end_probe(ticket);
@@ -367,6 +385,14 @@ impl Probe {
     pub fn inconclusive(self, now: Instant, clock: Timestamp) {
         self.gate
             .change(|gate| gate.inconclusive(self.ticket, now, clock));
+    }
+
+    /// [`Gate::answered`]; when it opened the gate, since when that was closed.
+    pub fn answered(self, wrote: bool, now: Instant) -> Option<Timestamp> {
+        self.gate.change(|gate| {
+            let since = gate.closed(now)?.since;
+            gate.answered(self.ticket, wrote, now).then_some(since)
+        })
     }
 }
 
@@ -634,6 +660,37 @@ mod tests {
         assert_eq!(told, Some(secs(30)));
         let closed = gate.closed(later).unwrap();
         assert_eq!((closed.passing, closed.failed), (false, 0));
+    }
+
+    #[test]
+    fn an_answer_about_something_else_opens_what_it_shows_to_be_over() {
+        let now = Instant::now();
+        let closed = |probes| {
+            let mut gate = Gate::default();
+            let wait = gate.close("closed", probes, None, now, CLOCK).unwrap();
+            let first = probe(&mut gate, now + wait);
+            (gate, first, now + wait)
+        };
+        for (probes, wrote, opens) in [
+            (Probes::Host, false, true),
+            (Probes::Quota, false, true),
+            (Probes::Person, true, true),
+            (Probes::Person, false, false),
+        ] {
+            let (mut gate, first, later) = closed(probes);
+            assert_eq!(gate.answered(first, wrote, later), opens, "{probes:?}");
+            assert!(!gate.answered(first, true, later), "it is over");
+            match gate.pass(later) {
+                Pass::Open => assert!(opens),
+                // Another one, at once.
+                pass => assert!(!opens && matches!(pass, Pass::Probe(_)), "{pass:?}"),
+            }
+        }
+        // One that was lost meanwhile tells nothing any more.
+        let (mut gate, lost, later) = closed(Probes::Host);
+        probe(&mut gate, later + LOST_AFTER);
+        assert!(!gate.answered(lost, true, later + LOST_AFTER));
+        assert!(matches!(gate.pass(later + LOST_AFTER), Pass::Wait(_)));
     }
 
     #[test]

@@ -23,7 +23,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
 pub use event::{LaneEvent, LaneState};
 
@@ -37,7 +37,7 @@ use super::names::{SheetNames, clashes};
 use super::resolve::{Document, NoTarget};
 use crate::blocking::off_runtime;
 use crate::config::{MappingName, SpreadsheetRef, SpreadsheetToken};
-use crate::feishu::{CallError, Client, Leave, Picture, Refusal, hold, image_name};
+use crate::feishu::{CallError, Class, Client, Leave, Picture, Refusal, Scope, hold, image_name};
 use crate::intake::{Copies, open_beneath};
 use crate::placement::{Route, Routes, Slot, SlotAddress};
 use crate::pulse::{waiting, within};
@@ -184,22 +184,51 @@ enum Next {
 struct Probing {
     own: Option<Probe>,
     app: Option<Probe>,
-    /// Whether a call was made.
-    called: Arc<AtomicBool>,
+    calls: Arc<TurnsCalls>,
+}
+
+/// What came of the calls of one turn.
+#[derive(Debug, Default)]
+struct TurnsCalls {
+    /// One was made.
+    made: AtomicBool,
+    /// One was answered, and not with something about the whole app.
+    answered: AtomicBool,
+    /// And that one was a write.
+    wrote: AtomicBool,
 }
 
 /// The gates of a lane and what it probes them by, asked again before each request.
 #[derive(Debug)]
 struct Gates {
     gates: [(Arc<SharedGate>, Option<Ticket>); 2],
-    called: Arc<AtomicBool>,
+    calls: Arc<TurnsCalls>,
 }
 
 impl Leave for Gates {
     fn may_go(&self) -> bool {
         let may_go = self.gates.iter().all(|(gate, probe)| gate.may_go(*probe));
-        self.called.fetch_or(may_go, Ordering::Relaxed);
+        self.calls.made.fetch_or(may_go, Ordering::Relaxed);
         may_go
+    }
+
+    fn ended(&self, failed: Option<&CallError>, writes: bool) {
+        let answered = failed.is_none_or(|error| {
+            error.refusal().is_some_and(|refusal| {
+                let is_the_apps = matches!(
+                    refusal.class,
+                    Class::Token
+                        | Class::Credentials
+                        | Class::Quota
+                        | Class::Throttled(Scope::App)
+                        | Class::Unreached
+                );
+                refusal.code.is_some() && !is_the_apps
+            })
+        });
+        self.calls.answered.fetch_or(answered, Ordering::Relaxed);
+        let wrote = answered && writes;
+        self.calls.wrote.fetch_or(wrote, Ordering::Relaxed);
     }
 }
 
@@ -342,25 +371,33 @@ impl Worker {
 
     /// The client of this turn: its calls go only while the gates let them.
     fn client(&self) -> Client {
-        let Probing { own, app, called } = &self.probing;
+        let Probing { own, app, calls } = &self.probing;
         let gates = [(&self.lane.gate, own), (&self.shared().gate, app)];
         let gates =
             gates.map(|(gate, probe)| (Arc::clone(gate), probe.as_ref().map(Probe::ticket)));
-        let called = Arc::clone(called);
-        let leave = Arc::new(Gates { gates, called });
+        let calls = Arc::clone(calls);
+        let leave = Arc::new(Gates { gates, calls });
         self.shared().client.with_leave(leave)
     }
 
     /// A probe that learnt nothing ends here; whatever was learnt has changed the gates already. Without a call
     /// nothing was tried, and another may at once.
     fn give_back(&mut self) {
-        let Probing { own, app, called } = std::mem::take(&mut self.probing);
-        if !called.load(Ordering::Relaxed) {
+        let Probing { own, app, calls } = std::mem::take(&mut self.probing);
+        let answered = calls.answered.load(Ordering::Relaxed);
+        if !answered && !calls.made.load(Ordering::Relaxed) {
             return;
         }
         let (now, clock) = (Instant::now(), Timestamp::now());
-        for probe in own.into_iter().chain(app) {
+        if let Some(probe) = own {
             probe.inconclusive(now, clock);
+        }
+        let Some(probe) = app else { return };
+        if !answered {
+            probe.inconclusive(now, clock);
+        } else if let Some(since) = probe.answered(calls.wrote.load(Ordering::Relaxed), now) {
+            let closed = clock.since(since);
+            info!(spreadsheet = %self.lane.spreadsheet, ?closed, "the API answers again");
         }
     }
 
@@ -492,6 +529,8 @@ impl Worker {
             Err(CallError::Source(fault)) => {
                 debug!(mapping = %job.source.mapping, file = %job.source.path, "{fault}");
                 self.shared().copies.restless(&job.source);
+                // The request broke off by our own doing: unless something was answered before, nothing was tried.
+                self.probing.calls.made.store(false, Ordering::Relaxed);
                 // It was a call all the same.
                 let due = began.after(route.mapping.min_interval);
                 self.not_before.retain(|_, due| *due > began);

@@ -12,7 +12,7 @@ use pixcell::a1::CellRef;
 use pixcell::config::{Environment, Source};
 use pixcell::image::ContentHash;
 use pixcell::placement;
-use pixcell::sandbox::{AnswerWhen, Cell, Endpoint, Fault, Options, Sandbox, Sheet};
+use pixcell::sandbox::{AnswerWhen, Cell, Endpoint, Fault, Options, Permission, Sandbox, Sheet};
 use pixcell::service::{self, Ask, Intent, LaneEvent, Mode, Parts, Setup, Snapshot};
 use pixcell::store::Timestamp;
 use rstest::rstest;
@@ -264,6 +264,44 @@ fn a_day_without_the_api_costs_few_calls_and_no_picture(#[case] away: Away) {
         let revision = state.sheet(document, SHEET).unwrap().revision;
         assert_eq!(revision, u64::from(CELLS), "{document}");
     }
+}
+
+#[test]
+fn an_answer_about_one_document_ends_the_outage_for_all() {
+    let mut plan = Plan::default();
+    let both = &DOCUMENTS[..2];
+    plan.mappings = both
+        .iter()
+        .map(|token| Mapping::new(&token.to_lowercase(), &token.to_lowercase(), token))
+        .collect();
+    // A call may be under way when the clock is moved on again.
+    plan.feishu.push("request_timeout: 1h".into());
+    let lost = document(both[1]).permission(Permission::None);
+    plan.sandbox.documents = Vec::from([document(both[0]), lost]);
+    let home = tempfile::tempdir().unwrap();
+    let mut api = Api::new(plan.sandbox.clone(), Away::Gateway);
+    let setup = setup(&plan, home.path(), &api);
+    let refused = AtomicU64::new(0);
+    let heard = |event: &LaneEvent| {
+        if let LaneEvent::GateClosed { reason } = event
+            && reason.contains("permission")
+        {
+            refused.fetch_add(1, Ordering::Relaxed);
+        }
+    };
+    by_hand(setup, heard, async || {
+        // Only the one that has no permission has something to send, and so makes the probes.
+        fs::write(home.path().join("docb/B1.png"), png(1)).unwrap();
+        let start = Instant::now();
+        pass_time(home.path(), || start.elapsed() >= DAY / 24).await;
+        api.come_back();
+        pass_time(home.path(), || refused.load(Ordering::Relaxed) > 0).await;
+        fs::write(home.path().join("doca/B1.png"), png(2)).unwrap();
+        let asked = Instant::now();
+        soon(home.path(), |_| api.holds(both[0], 1, &png(2))).await;
+        assert!(asked.elapsed() < Duration::from_mins(1));
+        assert_eq!(status(home.path()).await.gate, None);
+    });
 }
 
 /// Moves the clock on by a second at a time; calls end and files are looked at meanwhile.
