@@ -151,6 +151,8 @@ pub async fn run(lane: Lane, stop: CancellationToken) -> Result<(), StoreError> 
         mended: 0,
         failures: 0,
         opened: None,
+        refused: None,
+        apart: false,
         tries: HashMap::new(),
         probing: Probing::default(),
         not_before: BTreeMap::new(),
@@ -241,6 +243,10 @@ struct Worker {
     failures: u32,
     /// How often others had got through to the host when a gateway answered last.
     opened: Option<u64>,
+    /// How often the app's gate had been opened when the last call was refused for want of credentials.
+    refused: Option<u64>,
+    /// Such calls are refused to this lane while others' get through.
+    apart: bool,
     /// How jobs failed for themselves, by their numbers; at most [`TRIES_MOST`](outcome::TRIES_MOST).
     tries: HashMap<u64, Tries>,
     /// Which gates this turn probes.

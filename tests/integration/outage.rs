@@ -13,7 +13,7 @@ use pixcell::config::{Environment, Source};
 use pixcell::image::ContentHash;
 use pixcell::placement;
 use pixcell::sandbox::{AnswerWhen, Cell, Endpoint, Fault, Options, Permission, Sandbox, Sheet};
-use pixcell::service::{self, Ask, Intent, LaneEvent, Mode, Parts, Setup, Snapshot};
+use pixcell::service::{self, Ask, Intent, LaneEvent, LaneStatus, Mode, Parts, Setup, Snapshot};
 use pixcell::store::Timestamp;
 use rstest::rstest;
 use tokio::runtime::{Builder, Runtime};
@@ -301,6 +301,60 @@ fn an_answer_about_one_document_ends_the_outage_for_all() {
         soon(home.path(), |_| api.holds(both[0], 1, &png(2))).await;
         assert!(asked.elapsed() < Duration::from_mins(1));
         assert_eq!(status(home.path()).await.gate, None);
+    });
+}
+
+#[test]
+fn a_scope_that_one_document_needs_stops_no_other() {
+    let mut plan = Plan::default();
+    let wiki = "https://rig.feishu.cn/wiki/WikiNode";
+    plan.mappings = Vec::from([
+        Mapping::new("plain", "plain", DOCUMENTS[0]),
+        Mapping::new("wiki", "wiki", wiki),
+    ]);
+    let in_wiki = document(DOCUMENTS[1]).wiki_node("WikiNode");
+    plan.sandbox.documents = Vec::from([document(DOCUMENTS[0]), in_wiki]);
+    plan.feishu.push("request_timeout: 1h".into());
+    let home = tempfile::tempdir().unwrap();
+    let mut api = Api::new(plan.sandbox.clone(), Away::Refused);
+    api.come_back();
+    let fault = Fault::on(Endpoint::WikiNode).answer(400, 99_991_672, "scope missing");
+    api.sandbox().add_fault(fault.forever()).unwrap();
+    let setup = setup(&plan, home.path(), &api);
+    let refused = AtomicU64::new(0);
+    let heard = |event: &LaneEvent| {
+        if let LaneEvent::GateClosed { .. } = event {
+            refused.fetch_add(1, Ordering::Relaxed);
+        }
+    };
+    let bring = |folder: &str, row: u32| {
+        fs::write(home.path().join(format!("{folder}/B{row}.png")), png(row)).unwrap();
+    };
+    by_hand(setup, heard, async || {
+        bring("wiki", 1);
+        soon(home.path(), |status| status.gate.is_some()).await;
+        bring("plain", 1);
+        let start = Instant::now();
+        let apart = async || {
+            let status = status(home.path()).await;
+            let theirs = |lane: &&LaneStatus| lane.spreadsheet.contains("WikiNode");
+            let gate = status.lanes.iter().find(theirs).unwrap().gate.clone();
+            status.gate.is_none() && gate.is_some_and(|gate| !gate.passing)
+        };
+        // The other one's probe gets through, and then it is refused again.
+        while !apart().await {
+            assert!(start.elapsed() < DAY / 24);
+            seconds(1).await;
+        }
+        assert!(api.holds(DOCUMENTS[0], 1, &png(1)));
+        for _ in 0..3 {
+            let before = refused.load(Ordering::Relaxed);
+            while refused.load(Ordering::Relaxed) == before {
+                assert!(start.elapsed() < DAY / 24);
+                seconds(1).await;
+            }
+            assert!(apart().await);
+        }
     });
 }
 

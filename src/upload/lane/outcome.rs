@@ -90,6 +90,7 @@ impl Worker {
                 .then_some(since)
         };
         let gates = [open(&self.lane.gate), open(&self.shared().gate)];
+        (self.refused, self.apart) = (None, false);
         let failures = std::mem::take(&mut self.failures);
         if failures > 0 || gates.iter().any(Option::is_some) {
             let since = gates.into_iter().flatten().flatten().min();
@@ -115,6 +116,10 @@ impl Worker {
         let reaction = match reaction {
             // It concerns whatever the document would get, not this picture.
             Reaction::Park(_) if resolving => Reaction::CloseLane(Probes::Person),
+            // What others need is not missing.
+            Reaction::CloseApp(Probes::Person) if error.refusal().is_some() && self.is_apart() => {
+                Reaction::CloseLane(Probes::Person)
+            }
             reaction => reaction,
         };
         // A host that is not reached says nothing of this lane: its own waits do not grow meanwhile. What a
@@ -236,6 +241,15 @@ impl Worker {
         let opened = self.shared().gate.opened();
         let before = self.opened.replace(opened);
         before.is_some_and(|before| before != opened)
+    }
+
+    /// Whether this lane's calls are refused for want of credentials while others' get through, as when a scope is
+    /// missing that only a wiki's documents need. It would close the app's gate again and again.
+    fn is_apart(&mut self) -> bool {
+        let opened = self.shared().gate.opened();
+        let before = self.refused.replace(opened);
+        self.apart |= before.is_some_and(|before| before != opened);
+        self.apart
     }
 
     /// Closes a gate; the wait before its next probe, if that changes.
