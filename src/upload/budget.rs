@@ -312,12 +312,21 @@ impl Budget {
         }
     }
 
-    /// Whether calls that can wait may be made now.
+    /// Whether a write waits for nothing now.
     pub fn is_free(&self) -> bool {
         let now = (self.clock)();
         let mut state = self.lock();
         state.turn(now);
         state.waiting.is_empty() && state.wait(now).is_zero()
+    }
+
+    /// Whether calls that nobody waits for may be made now: there are enough for a while.
+    pub fn is_relaxed(&self) -> bool {
+        let now = (self.clock)();
+        let mut state = self.lock();
+        state.turn(now);
+        let enough = |limit| allowance::is_relaxed(&state.count, limit, now);
+        state.waiting.is_empty() && state.limit.is_none_or(enough)
     }
 
     /// Why a single pass does not wait for the next write.
@@ -444,6 +453,23 @@ mod tests {
 
     async fn budget(dir: &Path, limit: u64) -> Arc<Budget> {
         budget_at(dir, limit, BASE).await
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn calls_that_nobody_waits_for_leave_half_of_a_day_to_writes() {
+        let dir = tempfile::tempdir().unwrap();
+        let budget = budget(dir.path(), 1000).await;
+        let mut made = 0;
+        while budget.is_relaxed() {
+            budget.spend(Kind::Counted).await.unwrap();
+            made += 1;
+        }
+        assert!(budget.is_free(), "writes go on");
+        // Of 200 a day, which are fewer the more are made.
+        assert!((111..=113).contains(&made), "{made}");
+        let unlimited = tempfile::tempdir().unwrap();
+        let file = CallsFile::read(unlimited.path()).unwrap();
+        assert!(Budget::new(file, || Timestamp(BASE)).is_relaxed());
     }
 
     fn mapping(name: &str) -> MappingName {

@@ -11,7 +11,6 @@ use std::sync::Arc;
 use tokio::time::{Duration, Instant};
 use tracing::warn;
 
-use super::react::Probes;
 use super::resolve::NoTarget;
 use crate::a1::{Column, Row};
 use crate::config::{SheetRef, SpreadsheetToken};
@@ -20,6 +19,9 @@ use crate::placement::{RowKey, Slot, SlotAddress};
 
 /// A column is read again for missing keys at most this often.
 const REFRESH: Duration = Duration::from_secs(30);
+/// And no longer after that, however often in vain. Each look is a call: one in ten minutes for a single file
+/// without a row would be half of a month's 10,000.
+const LOOK_MOST: Duration = Duration::from_hours(1);
 
 /// A key column, as rules name it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -256,7 +258,9 @@ impl KeyColumns {
     pub fn looked(&mut self, column: &KeyColumn) {
         if let Some(missing) = self.missing.get_mut(column) {
             missing.looks = missing.looks.saturating_add(1);
-            missing.at = Instant::now() + Probes::Person.wait(missing.looks);
+            // Beyond ten doublings the cap holds anyway.
+            let wait = REFRESH.saturating_mul(1 << missing.looks.min(10));
+            missing.at = Instant::now() + wait.min(LOOK_MOST);
         }
     }
 
@@ -269,6 +273,34 @@ impl KeyColumns {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn looks_in_vain_become_hourly() {
+        let (mut columns, column) = (KeyColumns::default(), column());
+        let missing = Missing {
+            at: Instant::now(),
+            looks: 0,
+        };
+        columns.missing.insert(column.clone(), missing);
+        let waits: Vec<_> = (0..40)
+            .map(|_| {
+                let now = Instant::now();
+                columns.looked(&column);
+                let (_, at) = columns.next_look().unwrap();
+                at.duration_since(now).as_secs()
+            })
+            .collect();
+        assert_eq!(waits[..6], [60, 120, 240, 480, 960, 1920]);
+        assert!(waits[6..].iter().all(|wait| *wait == 3600), "{waits:?}");
+    }
+
+    fn column() -> KeyColumn {
+        KeyColumn {
+            sheet: SheetRef::First,
+            column: "A".parse().unwrap(),
+            first_row: Row::new(2).unwrap(),
+        }
+    }
 
     #[test]
     fn the_first_of_two_rows_counts_and_the_second_is_known() {

@@ -18,9 +18,9 @@ impl Worker {
             return Ok(());
         };
         let column = column.clone();
-        // While a gate is closed, its probes are the only calls; and writes come first while they are spread.
+        // While a gate is closed, its probes are the only calls; and writes come first once they may have to be spread.
         if self.is_open()
-            && self.shared().budget.is_free()
+            && self.shared().budget.is_relaxed()
             && let Err(why) = self.read_again(&column).await
         {
             self.wait_as_asked(&why);
