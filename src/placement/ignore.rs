@@ -7,13 +7,15 @@ use super::RelPath;
 use super::pattern::Pattern;
 use super::pattern::decode::Decoded;
 
-/// What every mapping ignores: names that programs give to files they have not finished.
+/// What every mapping ignores: names that programs give to files they have not finished, and folders that storage
+/// makes by itself.
 ///
 /// `.*` takes rsync's `.name.XXXXXX` and `.~tmp~/`, syncthing's `.syncthing.*`, editors' and
 /// desktops' dot files. The rest: `.part` (curl, browsers, lftp), `.tmp` (ffmpeg and many),
 /// `~` and `.swp` (editors), `.crdownload` (Chromium), `.filepart` (`WinSCP`), `.partial` (rclone),
-/// `~syncthing~*` (syncthing on Windows), `.!sync` (Resilio).
-pub const BUILT_IN_IGNORE: [&str; 10] = [
+/// `~syncthing~*` (syncthing on Windows), `.!sync` (Resilio). Synology's `@eaDir` has a whole JPEG as thumbnail of
+/// each picture; the others are what was thrown away, and what Windows keeps on a disk.
+pub const BUILT_IN_IGNORE: [&str; 15] = [
     ".*",
     "*.part",
     "*.tmp",
@@ -24,6 +26,11 @@ pub const BUILT_IN_IGNORE: [&str; 10] = [
     "*.partial",
     "~syncthing~*",
     "*.!sync",
+    "@eaDir",
+    "#recycle",
+    "@Recycle",
+    "$RECYCLE.BIN",
+    "System Volume Information",
 ];
 
 /// Most memory for all patterns of a list together, in bytes.
@@ -119,7 +126,15 @@ mod tests {
     #[case("a.png.1a2b3c4d.partial", "*.partial")]
     #[case("a.png.!sync", "*.!sync")]
     #[case("unpacking.tmp/a.png", "*.tmp")]
-    fn unfinished_files_are_ignored(#[case] file: &str, #[case] pattern: &str) {
+    #[case("2026/@eaDir/a.jpg/SYNOPHOTO_THUMB_M.jpg", "@eaDir")]
+    #[case("#recycle/a.png", "#recycle")]
+    #[case("@Recycle/a.png", "@Recycle")]
+    #[case("$Recycle.Bin/S-1-5/$R1A2B3C.png", "$RECYCLE.BIN")]
+    #[case("System Volume Information/a.png", "System Volume Information")]
+    fn unfinished_files_and_folders_of_storage_are_ignored(
+        #[case] file: &str,
+        #[case] pattern: &str,
+    ) {
         let file = path(file);
         let built_in = ignore(&[]);
         assert_eq!(built_in.pattern_for(&Decoded::new(&file)), Some(pattern));
