@@ -124,7 +124,8 @@ fn hold(root: OwnedFd, path: &RelPath) -> io::Result<OwnedFd> {
         Mode::empty(),
         beneath,
     ) {
-        Err(Errno::NOSYS) => hold_part_by_part(root, path),
+        // Or not allowed, by a sandbox that does not know it.
+        Err(Errno::NOSYS | Errno::PERM) => hold_part_by_part(root, path),
         held => Ok(held?),
     }
 }
