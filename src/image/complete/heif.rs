@@ -14,6 +14,11 @@ pub(super) fn walk<R: Read + Seek>(source: &mut Source<'_, R>) -> Walk {
     let mut first = true;
     while !source.is_at_end() {
         let at = source.position();
+        // Less than the head of a box, behind all items: what a gateway added, or a box that is being written.
+        if source.end().saturating_sub(at) < 8 && seen.is_whole() && seen.items_end > 0 {
+            source.require(seen.items_end, "its image data")?;
+            return Ok(Completeness::Unknowable);
+        }
         let header = BoxHeader::read(source)?;
         if first && &header.kind != b"ftyp" {
             return Err(source.damaged(at, "its file type box (ftyp) should be here"));
@@ -339,6 +344,23 @@ mod tests {
     fn zeros_behind_all_items_do_no_harm() {
         let file = [heif(), vec![0; 50]].concat();
         assert_eq!(verdict(Format::Heic, &file), Completeness::Complete);
+    }
+
+    #[test]
+    fn a_few_bytes_behind_all_items_have_to_settle() {
+        for tail in [b"\r\n".as_slice(), b"1234567", b"\0\0\0\x08fre"] {
+            let file = [heif(), tail.to_vec()].concat();
+            assert_eq!(verdict(Format::Heic, &file), Completeness::Unknowable);
+        }
+        let cut = [described(&[mdat()]), b"\r\n".to_vec()].concat();
+        let before = [
+            file_type(),
+            meta(&[location(0, 5000, 60)]),
+            mdat(),
+            b"\r\n".to_vec(),
+        ];
+        assert_eq!(verdict(Format::Heic, &cut), Completeness::Unknowable);
+        missing(Format::Heic, &before.concat());
     }
 
     #[test]
