@@ -278,7 +278,9 @@ impl Snapshot {
             lane.is_none_or(|lane| lane.gate.is_some())
         };
         let mut late = self.waiting.iter().filter(|job| {
-            let since = job.since.max(job.due.unwrap_or_default());
+            // A due time explains the wait before the first call, and not what failed again and again.
+            let due = job.due.filter(|_| job.attempts == 0);
+            let since = job.since.max(due.unwrap_or_default());
             now.since(since) > LATE && !closed(&job.spreadsheet)
         });
         let Some(first) = late.next() else { return };
@@ -388,6 +390,10 @@ mod tests {
         assert_eq!(degraded(|snapshot| snapshot.lanes.clear()), None);
         let not_yet = Some(minutes_ago(14));
         assert_eq!(degraded(|snapshot| snapshot.waiting[0].due = not_yet), None);
+        let failed = |snapshot: &mut Snapshot| {
+            (snapshot.waiting[0].due, snapshot.waiting[0].attempts) = (not_yet, 7);
+        };
+        assert!(degraded(failed).is_some());
         assert_eq!(degraded(|snapshot| *snapshot = self::snapshot(15)), None);
         let spread = |snapshot: &mut Snapshot| {
             snapshot.calls = Some(Calls {
