@@ -103,6 +103,7 @@ impl Client {
     /// The next call fetches a token, which then has what a person has granted meanwhile.
     pub fn forget_token(&self) {
         self.0.tokens.forget();
+        self.0.identity.try_anew();
     }
 }
 

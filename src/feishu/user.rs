@@ -74,6 +74,8 @@ pub(super) struct UserToken {
     proved: AtomicBool,
     /// The last warning, so that it is told once.
     told: Mutex<String>,
+    /// The refresh token that was not taken, and what was said of it. It will not be taken the next time.
+    spent: Mutex<Option<(SecretString, CallError)>>,
 }
 
 impl UserToken {
@@ -84,6 +86,7 @@ impl UserToken {
             unsaved: Arc::default(),
             proved: AtomicBool::new(false),
             told: Mutex::default(),
+            spent: Mutex::default(),
         }
     }
 
@@ -119,7 +122,11 @@ impl UserToken {
             (Some(_), false) => "a refresh needs the app's secret (`app_secret_file`)",
             (Some(refresh), true) if due => {
                 let access = pair.access.clone();
-                match self.renew(&access, refresh.clone(), renew).await {
+                let renewed = match self.spent(refresh) {
+                    Some(why) => Err(why),
+                    None => self.renew(&access, refresh.clone(), renew).await,
+                };
+                match renewed {
                     Ok(fresh) => return Ok(fresh),
                     Err(error) if usable && error != CallError::NotNow => {
                         self.warn(format!(
@@ -193,9 +200,13 @@ impl UserToken {
                 value: pair.access,
             });
         }
-        let renewed = renew(refresh)
-            .await
-            .map_err(|error| self.of_refresh(error))?;
+        let renewed = renew(refresh.clone()).await.map_err(|error| {
+            let error = self.of_refresh(error);
+            if let CallError::NoToken(_) = error {
+                *held(&self.spent) = Some((refresh, error.clone()));
+            }
+            error
+        })?;
         let expiry = SystemTime::now() + renewed.lifetime;
         if renewed.refresh.is_none() {
             self.warn(format!(
@@ -240,6 +251,18 @@ impl UserToken {
             value: renewed.access,
             lifetime: renewed.lifetime.min(LOOK),
         })
+    }
+
+    /// Why this refresh token is not to be sent again, until the file has another one.
+    fn spent(&self, refresh: &SecretString) -> Option<CallError> {
+        let spent = held(&self.spent);
+        let (_, why) = spent.as_ref().filter(|(token, _)| same(token, refresh))?;
+        Some(why.clone())
+    }
+
+    /// A person may have mended what it was refused for.
+    pub(super) fn try_anew(&self) {
+        *held(&self.spent) = None;
     }
 
     /// Tries to write a pair that the disk did not take before.
@@ -335,8 +358,8 @@ fn same(one: &SecretString, other: &SecretString) -> bool {
     one.expose_secret() == other.expose_secret()
 }
 
-fn held(unsaved: &Mutex<Option<Unsaved>>) -> MutexGuard<'_, Option<Unsaved>> {
-    unsaved.lock().unwrap_or_else(PoisonError::into_inner)
+fn held<T>(kept: &Mutex<T>) -> MutexGuard<'_, T> {
+    kept.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Writes a pair that the disk did not take before, unless it fails again.
@@ -531,6 +554,37 @@ mod tests {
         let (_dir, path) = file(&expiring(7000), 0o600);
         let token = UserToken::new(path, true);
         assert_eq!(fetch(&token, Some("u-1"), renewed).await.unwrap(), "u-2");
+    }
+
+    #[tokio::test]
+    async fn a_refresh_token_that_is_not_taken_is_sent_once_until_there_is_another() {
+        use super::super::{Class, Refusal};
+        let (_dir, path) = file(&expiring(600), 0o600);
+        let token = UserToken::new(path.clone(), true);
+        let refused = async |_| {
+            Err(CallError::Refused(Refusal {
+                class: Class::Unknown,
+                status: 400,
+                code: Some(20_026),
+                msg: "spent".into(),
+                log_id: None,
+                wait: None,
+            }))
+        };
+        assert_eq!(fetch(&token, None, refused).await.unwrap(), "u-1");
+        assert_eq!(fetch(&token, None, never).await.unwrap(), "u-1");
+        let told = fetch(&token, Some("u-1"), never).await.unwrap_err();
+        assert!(told.contains("is not taken"), "{told}");
+        // A person says that something was mended, or puts another pair there.
+        token.try_anew();
+        assert_eq!(fetch(&token, None, refused).await.unwrap(), "u-1");
+        let other = expiring(600).replace("r-1", "r-9");
+        fs::write(&path, other).unwrap();
+        let asked = async |refresh: SecretString| {
+            assert_eq!(refresh.expose_secret(), "r-9");
+            renewed("r-1".into()).await
+        };
+        assert_eq!(fetch(&token, None, asked).await.unwrap(), "u-2");
     }
 
     #[tokio::test]

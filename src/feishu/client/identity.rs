@@ -45,6 +45,12 @@ impl Who {
         }
     }
 
+    pub(super) fn try_anew(&self) {
+        if let Self::User { token, .. } = self {
+            token.try_anew();
+        }
+    }
+
     pub(super) async fn leave(&self) {
         if let Self::User { token, .. } = self {
             token.leave().await;
