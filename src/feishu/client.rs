@@ -466,7 +466,8 @@ impl Client {
             Call::Post(url, body) => {
                 let request = self.request(Method::POST, url.clone(), token);
                 let request = request.body(body.to_string());
-                self.send(Kind::Counted, request, None).await
+                let sent = self.send(Kind::Counted, request, None).await;
+                counted("extend", sent)
             }
             Call::Write {
                 url,

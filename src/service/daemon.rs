@@ -234,9 +234,11 @@ pub async fn run(setup: Setup, mut parts: Parts<'_>) -> Result<Outcome, DaemonEr
                 return Err(error);
             }
         }
-        let now = tokio::time::Instant::now();
-        lasting.gate.change(|gate: &mut Gate| gate.try_now(now));
-        lasting.lane_gates.try_now(now);
+        let (now, clock) = (Instant::now(), Timestamp::now());
+        lasting
+            .gate
+            .change(|gate: &mut Gate| gate.try_now(now, clock));
+        lasting.lane_gates.try_now(now, clock);
     };
     setup.client.leave().await;
     lasting.budget.settle().await;

@@ -663,7 +663,7 @@ impl Live {
             .into_iter()
             .chain(lanes)
             .filter_map(|(spreadsheet, gate)| {
-                let reason = gate.change(|gate| gate.try_now(Instant::now()))?;
+                let reason = gate.change(|gate| gate.try_now(Instant::now(), Timestamp::now()))?;
                 Some(Opened {
                     spreadsheet,
                     reason,

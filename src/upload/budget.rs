@@ -58,6 +58,8 @@ struct State {
     served: HashMap<MappingName, u64>,
     turns: u64,
     told: Told,
+    /// Since when no call of the month is left.
+    used_up: Option<Timestamp>,
 }
 
 /// What the log was told last, so that it is told once.
@@ -109,6 +111,7 @@ impl State {
                 self.relax();
             }
         }
+        self.used_up = self.is_used_up().then(|| self.used_up.unwrap_or(now));
     }
 
     /// What slowed the writes is over.
@@ -189,6 +192,7 @@ impl Budget {
             served: HashMap::new(),
             turns: 0,
             told: Told::Free,
+            used_up: None,
         };
         Self {
             state: Mutex::new(state),
@@ -349,7 +353,7 @@ impl Budget {
         };
         Some(Closed {
             reason: calls.why,
-            since: self.lock().count.at,
+            since: self.lock().used_up.unwrap_or_else(|| (self.clock)()),
             until,
             passing: false,
             failed: 0,
@@ -453,6 +457,19 @@ mod tests {
 
     async fn budget(dir: &Path, limit: u64) -> Arc<Budget> {
         budget_at(dir, limit, BASE).await
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_month_is_used_up_since_its_last_call_and_not_since_somebody_asked() {
+        let dir = tempfile::tempdir().unwrap();
+        let budget = budget(dir.path(), 3).await;
+        for _ in 0..3 {
+            assert_eq!(budget.closed(), None);
+            budget.spend(Kind::Counted).await.unwrap();
+        }
+        let since = budget.closed().unwrap().since;
+        tokio::time::advance(Duration::from_hours(2)).await;
+        assert_eq!(budget.closed().unwrap().since, since);
     }
 
     #[tokio::test(start_paused = true)]

@@ -282,7 +282,7 @@ impl Gate {
 
     /// A person may have mended it: tried at the next call. A wait that the server asked for goes on. Tells
     /// why it was closed until now; `None`: nothing changes.
-    pub fn try_now(&mut self, now: Instant) -> Option<String> {
+    pub fn try_now(&mut self, now: Instant, clock: Timestamp) -> Option<String> {
         let why = self.closed(now)?.reason.clone();
         let asked = self.asked(now).cloned();
         match (&mut self.shut, asked) {
@@ -298,7 +298,7 @@ impl Gate {
             ) => {
                 *probing = None;
                 *at = asked.as_ref().map_or(now, |asked| asked.until);
-                told.until = asked.map_or(told.until, |asked| asked.told.until);
+                told.until = asked.map_or(clock, |asked| asked.told.until);
             }
             _ => self.open_as_asked(now),
         }
@@ -464,10 +464,10 @@ impl LaneGates {
     }
 
     /// [`Gate::try_now`] for each.
-    pub fn try_now(&self, now: Instant) {
+    pub fn try_now(&self, now: Instant, clock: Timestamp) {
         let gates = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         for gate in gates.values() {
-            gate.change(|gate| gate.try_now(now));
+            gate.change(|gate| gate.try_now(now, clock));
         }
     }
 }
@@ -543,7 +543,7 @@ mod tests {
         assert!(matches!(gate.pass(later), Pass::Wait(_)));
         gate.close("wrong secret", Probes::Person, Some(first), later, CLOCK);
         assert_eq!(gate.pass(later), Pass::Wait(later + secs(60)));
-        gate.try_now(later);
+        gate.try_now(later, CLOCK);
         probe(&mut gate, later);
         assert!(gate.open(later));
         assert_eq!(gate.pass(later), Pass::Open);
@@ -588,7 +588,7 @@ mod tests {
         let (mut gate, now) = (Gate::default(), Instant::now());
         gate.close("wrong secret", Probes::Person, None, now, CLOCK);
         let before = probe(&mut gate, now + secs(30));
-        gate.try_now(now + secs(31));
+        gate.try_now(now + secs(31), CLOCK);
         gate.inconclusive(before, now + secs(32), CLOCK);
         probe(&mut gate, now + secs(32));
     }
@@ -617,7 +617,7 @@ mod tests {
         let (mut gate, now) = (Gate::default(), Instant::now());
         gate.pause("throttled", asked(52), now, CLOCK);
         assert!(!gate.open(now));
-        gate.try_now(now);
+        gate.try_now(now, CLOCK);
         assert_eq!(gate.pass(now), Pass::Wait(now + secs(52)));
         assert_eq!(gate.closed(now + secs(52)), None);
     }
@@ -630,16 +630,16 @@ mod tests {
             ..asked(300)
         };
         gate.pause("broken", own, now, CLOCK);
-        assert_eq!(gate.try_now(now).as_deref(), Some("broken"));
+        assert_eq!(gate.try_now(now, CLOCK).as_deref(), Some("broken"));
         assert_eq!(gate.pass(now), Pass::Open);
-        assert_eq!(gate.try_now(now), None);
+        assert_eq!(gate.try_now(now, CLOCK), None);
         // Nor what is left of a shorter one that the server named meanwhile.
         gate.pause("broken", own, now, CLOCK);
         gate.pause("throttled", asked(1), now, CLOCK);
         assert_eq!(gate.pass(now), Pass::Wait(now + secs(300)));
-        assert_eq!(gate.try_now(now).as_deref(), Some("broken"));
+        assert_eq!(gate.try_now(now, CLOCK).as_deref(), Some("broken"));
         assert_eq!(gate.pass(now), Pass::Wait(now + secs(1)));
-        assert_eq!(gate.try_now(now), None);
+        assert_eq!(gate.try_now(now, CLOCK), None);
     }
 
     #[test]
@@ -660,6 +660,15 @@ mod tests {
         assert_eq!(told, Some(secs(30)));
         let closed = gate.closed(later).unwrap();
         assert_eq!((closed.passing, closed.failed), (false, 0));
+    }
+
+    #[test]
+    fn a_gate_that_is_tried_now_says_so() {
+        let (mut gate, now) = (Gate::default(), Instant::now());
+        gate.close("broken", Probes::Person, None, now, CLOCK);
+        let clock = CLOCK.after(secs(5));
+        gate.try_now(now + secs(5), clock);
+        assert_eq!(gate.closed(now + secs(5)).unwrap().until, clock);
     }
 
     #[test]
@@ -706,7 +715,7 @@ mod tests {
         let (mut gate, now) = (Gate::default(), Instant::now());
         gate.pause("throttled", asked(52), now, CLOCK);
         gate.close("wrong secret", Probes::Person, None, now, CLOCK);
-        assert_eq!(gate.try_now(now), None);
+        assert_eq!(gate.try_now(now, CLOCK), None);
         assert_eq!(gate.pass(now), Pass::Wait(now + secs(52)));
         // A call that was under way gets through.
         assert!(gate.open(now));
@@ -733,7 +742,7 @@ mod tests {
         gate.close("wrong secret", Probes::Person, Some(first), later, CLOCK);
         gate.pause("throttled", asked(10), later, CLOCK);
         assert_eq!(gate.pass(later), Pass::Wait(later + secs(60)));
-        assert!(gate.try_now(later).is_some());
+        assert!(gate.try_now(later, CLOCK).is_some());
         assert_eq!(gate.pass(later), Pass::Wait(later + secs(10)));
     }
 
@@ -746,7 +755,7 @@ mod tests {
         };
         gate.pause("throttled", asked(10), now, CLOCK);
         gate.pause("broken", own, now, CLOCK);
-        assert_eq!(gate.try_now(now).as_deref(), Some("broken"));
+        assert_eq!(gate.try_now(now, CLOCK).as_deref(), Some("broken"));
         assert_eq!(gate.pass(now), Pass::Wait(now + secs(10)));
     }
 

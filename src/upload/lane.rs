@@ -409,6 +409,12 @@ impl Worker {
 
     /// Sends one job and records what came of it.
     async fn turn(&mut self, waiting: Waiting) -> Turn {
+        // Whatever it waited for after a failure is over.
+        self.lane.state.send_modify(|state| {
+            if matches!(state, LaneState::Waiting { .. }) {
+                *state = LaneState::Idle;
+            }
+        });
         let done = self.send(waiting).await;
         self.lane.state.send_modify(|state| {
             if matches!(state, LaneState::Sending { .. }) {

@@ -16,8 +16,8 @@ use crate::config::{Feishu, Identity, ImageEncoding};
 use crate::feishu::Client;
 use crate::intake::Copies;
 use crate::placement::Routes;
-use crate::store::fixture::{address, job};
-use crate::store::{FileRecord, Seen, Store, Timestamp};
+use crate::store::fixture::{address, file, job};
+use crate::store::{FileRecord, Job, Seen, SlotRecord, Store, Timestamp};
 
 /// A client of nobody.
 fn client() -> Client {
@@ -128,6 +128,60 @@ async fn a_probe_that_made_no_call_is_followed_by_another_at_once() {
         let next = gate.change(|gate| gate.pass(Instant::now()));
         assert!(matches!(next, Pass::Probe(_)), "{next:?}");
     }
+    stop.cancel();
+    running.await.unwrap().unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_turn_leaves_nothing_of_a_wait_that_was_over_before_it() {
+    let state_dir = tempfile::tempdir().unwrap();
+    let [app, own] = [(); 2].map(|()| Arc::new(SharedGate::default()));
+    let lane = lane(&state_dir, &app, &own);
+    // Another job stays, so that the lane does not say by itself that it has none.
+    let later = Timestamp::now().after(Duration::from_mins(5));
+    let place = address("B3");
+    let other = Job {
+        source: file("b.png"),
+        ..job(2, "b")
+    };
+    let put = {
+        let other = other.clone();
+        move |slot: &mut SlotRecord| slot.job = Some(other.clone())
+    };
+    let record = FileRecord {
+        fingerprint: other.fingerprint,
+        slot: Some(place.clone()),
+        seen: Seen::Image {
+            hash: other.hash,
+            format: other.format,
+            arrival: None,
+        },
+        at: Timestamp(1),
+    };
+    let (store, mut state) = (lane.shared.store.clone(), lane.state.subscribe());
+    store
+        .take_image(&other.source, &record, &place, put)
+        .unwrap();
+    store.postpone(&place, &other, later, false).unwrap();
+    let told = lane.state.clone();
+    let stop = CancellationToken::new();
+    let running = tokio::spawn(run(lane, stop.clone()));
+    state
+        .wait_for(|state| *state == LaneState::Idle)
+        .await
+        .unwrap();
+    told.send_replace(LaneState::Waiting {
+        why: "busy".into(),
+        failures: 5,
+        until: Timestamp(1),
+    });
+    // No mapping has the job that is due: its turn makes no call.
+    sleep(Duration::from_secs(1)).await;
+    while store.queued() > 1 {
+        tokio::task::yield_now().await;
+    }
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!(*told.borrow(), LaneState::Idle);
     stop.cancel();
     running.await.unwrap().unwrap();
 }
