@@ -430,6 +430,15 @@ impl SharedGate {
         answer
     }
 
+    /// Why the server asked for a wait, and what is left of it.
+    pub fn asked(&self) -> Option<(String, Duration)> {
+        let now = Instant::now();
+        self.with(|gate| {
+            let asked = gate.asked(now)?;
+            Some((asked.told.reason.clone(), asked.until - now))
+        })
+    }
+
     /// How often a call got through what probes were waiting for.
     pub fn opened(&self) -> u64 {
         self.with(|gate| gate.opened)

@@ -27,7 +27,7 @@ use tracing::{debug, info, warn};
 
 pub use event::{LaneEvent, LaneState};
 
-use outcome::{Tries, parked};
+use outcome::{Tries, parked, pause};
 
 use super::append::{Appending, Failed};
 use super::budget::{Budget, Permit};
@@ -98,12 +98,20 @@ pub fn answers(routes: &Routes, silent: &BTreeSet<PathBuf>, job: &Job) -> bool {
     silent.is_empty() || !routes.of(&job.source.mapping).is_some_and(is_silent)
 }
 
-/// A lock a document.
+/// What lanes that reach one document under different names have in common.
 #[derive(Debug, Clone, Default)]
-pub struct Documents(Arc<Mutex<HashMap<SpreadsheetToken, Arc<tokio::sync::Mutex<()>>>>>);
+pub struct Documents(Arc<Mutex<HashMap<SpreadsheetToken, Arc<OneDocument>>>>);
+
+#[derive(Debug, Default)]
+struct OneDocument {
+    /// Held for a call.
+    serial: tokio::sync::Mutex<()>,
+    /// Closed for as long as the server asked for, whichever lane it told.
+    gate: Arc<SharedGate>,
+}
 
 impl Documents {
-    fn of(&self, token: &SpreadsheetToken) -> Arc<tokio::sync::Mutex<()>> {
+    fn of(&self, token: &SpreadsheetToken) -> Arc<OneDocument> {
         let mut documents = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(documents.entry(token.clone()).or_default())
     }
@@ -148,6 +156,7 @@ pub async fn run(lane: Lane, stop: CancellationToken) -> Result<(), StoreError> 
     let mut worker = Worker {
         lane,
         document: Document::default(),
+        reached: None,
         mended: 0,
         failures: 0,
         opened: None,
@@ -203,7 +212,7 @@ struct TurnsCalls {
 /// The gates of a lane and what it probes them by, asked again before each request.
 #[derive(Debug)]
 struct Gates {
-    gates: [(Arc<SharedGate>, Option<Ticket>); 2],
+    gates: Vec<(Arc<SharedGate>, Option<Ticket>)>,
     calls: Arc<TurnsCalls>,
 }
 
@@ -237,6 +246,8 @@ impl Leave for Gates {
 struct Worker {
     lane: Lane,
     document: Document,
+    /// What it shares of it with other lanes, once its token is known.
+    reached: Option<Arc<OneDocument>>,
     /// [`Shared::mended`] when the document was asked.
     mended: u64,
     /// Calls that failed in a row, those left out that no other document's calls would have got through either.
@@ -379,11 +390,33 @@ impl Worker {
     fn client(&self) -> Client {
         let Probing { own, app, calls } = &self.probing;
         let gates = [(&self.lane.gate, own), (&self.shared().gate, app)];
-        let gates =
-            gates.map(|(gate, probe)| (Arc::clone(gate), probe.as_ref().map(Probe::ticket)));
+        let gates = gates.map(|(gate, probe)| (gate, probe.as_ref().map(Probe::ticket)));
+        let documents = self.reached.iter().map(|document| (&document.gate, None));
+        let gates = gates.into_iter().chain(documents);
+        let gates = gates
+            .map(|(gate, probe)| (Arc::clone(gate), probe))
+            .collect();
         let calls = Arc::clone(calls);
         let leave = Arc::new(Gates { gates, calls });
         self.shared().client.with_leave(leave)
+    }
+
+    /// Whether the server asked for a wait for the document under whatever name; the lane then keeps it.
+    fn has_to_wait(&mut self, document: &Arc<OneDocument>) -> bool {
+        self.reached = Some(Arc::clone(document));
+        let asked = document.gate.asked();
+        if let Some((why, wait)) = &asked {
+            pause(&self.lane.gate, why, *wait, true);
+        }
+        asked.is_some()
+    }
+
+    /// The lane waits; when the server asked for it, so do all that reach the document.
+    fn pause_lane(&self, reason: &str, wait: Duration, asked: bool) {
+        pause(&self.lane.gate, reason, wait, asked);
+        if let Some(document) = self.reached.as_ref().filter(|_| asked) {
+            pause(&document.gate, reason, wait, true);
+        }
     }
 
     /// A probe that learnt nothing ends here; whatever was learnt has changed the gates already. Without a call
@@ -459,12 +492,15 @@ impl Worker {
         };
         let document = self.shared().documents.of(&token);
         // The call in flight may be of a lane that another configuration has replaced.
-        let Some(serial) = waiting(self.stop.run_until_cancelled(document.lock())).await else {
+        let serial = document.serial.lock();
+        let Some(serial) = waiting(self.stop.run_until_cancelled(serial)).await else {
             return Ok(());
         };
-        if self.stop.is_cancelled() {
+        // Its answer may have asked for a wait.
+        if self.stop.is_cancelled() || self.has_to_wait(&document) {
             return Ok(());
         }
+        let client = self.client();
         let target = match self.target(&client, &token, &address).await {
             Ok(target) => target,
             Err(Failed::Store(error)) => return Err(error),

@@ -147,6 +147,43 @@ fn an_interval_of_one_slot_holds_up_no_other() {
 }
 
 #[test]
+fn a_wait_for_a_document_is_kept_under_each_of_its_names() {
+    const WAIT: u64 = 3;
+    let mut rig = Rig::with(|plan| {
+        plan.sandbox.documents[0].wiki_node = Some("WikiNodeLobby".into());
+        let wiki = "https://rig.feishu.cn/wiki/WikiNodeLobby?sheet=Q7PlXT";
+        let mut more = Mapping::new("more", "more", wiki);
+        more.rules[0].1 = "K{cell}".into();
+        more.rules[0].0 = "{cell:int}.png".into();
+        plan.mappings.push(more);
+    });
+    fs::create_dir(rig.path("more")).unwrap();
+    rig.start();
+    let throttled = Fault::on(Endpoint::ValuesImage).answer(400, 90_217, "too many requests");
+    let throttled = throttled.header("x-ogw-ratelimit-reset", WAIT.to_string());
+    rig.fault(throttled);
+    rig.hold_writes();
+    rig.drop_file("B2.png", &png(1));
+    rig.wait_held();
+    // Behind the call that is told to wait, in the other lane.
+    fs::write(rig.path("more/2.png"), png(2)).unwrap();
+    rig.wait_queued("2.png", &png(2));
+    rig.sandbox().release();
+    rig.expect("B2", &png(1));
+    rig.expect("K2", &png(2));
+    let calls = rig.write_records();
+    let told = calls.iter().find(|call| call.code == Some(90_217)).unwrap();
+    let ended = told.ended_ms.unwrap();
+    let after: Vec<_> = calls.iter().filter(|call| call.id != told.id).collect();
+    assert_eq!(after.len(), 2, "{calls:#?}");
+    for call in after {
+        let waited = call.started_ms.saturating_sub(ended);
+        assert!(waited >= WAIT * 1000 - 2, "{waited} ms: {calls:#?}");
+    }
+    rig.finish(3);
+}
+
+#[test]
 fn one_document_has_one_call_in_flight_however_many_mappings_feed_it() {
     let mut rig = Rig::with(|plan| {
         // Longer than the gap between two calls of the app, so that two lanes would meet.

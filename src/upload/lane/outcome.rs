@@ -191,7 +191,7 @@ impl Worker {
                     _ => own_wait,
                 };
                 warn!(%mapping, file = %path, %slot, failures = self.failures, code, logid, "{reason}; next try in {wait:.1?}");
-                pause(&self.lane.gate, &reason, wait, asked);
+                self.pause_lane(&reason, wait, asked);
                 self.lane.state.send_replace(LaneState::Waiting {
                     why: reason.clone(),
                     failures: self.failures,

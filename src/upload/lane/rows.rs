@@ -70,7 +70,7 @@ impl Worker {
                 warn!(%spreadsheet, "{reason}; all calls wait for {wait:.1?}");
             }
             Reaction::PauseLane(wait) => {
-                pause(&self.lane.gate, &reason, wait, asked.is_some());
+                self.pause_lane(&reason, wait, asked.is_some());
                 warn!(%spreadsheet, "{reason}; next try in {wait:.1?}");
             }
             _ => {}
@@ -81,9 +81,14 @@ impl Worker {
         let client = self.client();
         let token = self.document.token(&client, &self.lane.spreadsheet).await?;
         let document = self.shared().documents.of(&token);
-        let Some(_serial) = waiting(self.stop.run_until_cancelled(document.lock())).await else {
+        let serial = document.serial.lock();
+        let Some(_serial) = waiting(self.stop.run_until_cancelled(serial)).await else {
             return Ok(());
         };
+        if self.has_to_wait(&document) {
+            return Ok(());
+        }
+        let client = self.client();
         let sheet = self
             .document
             .sheet(&client, &token, &column.sheet, |_| Ok(()))
