@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{broadcast, mpsc};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use tracing::{error, info, warn};
 
 use super::restart::Restarts;
@@ -32,6 +32,9 @@ const EVENTS: usize = 4096;
 
 /// Its name where tasks have theirs.
 const ITSELF: &str = "the daemon itself";
+
+/// How long a person's token that the disk did not take is tried to be written at the end.
+const LAST_TOKEN: Duration = Duration::from_secs(5);
 
 /// Waits before the store is opened anew after the disk refused it: the first, and the longest.
 const REOPEN_FIRST: Duration = Duration::from_millis(500);
@@ -240,7 +243,6 @@ pub async fn run(setup: Setup, mut parts: Parts<'_>) -> Result<Outcome, DaemonEr
             .change(|gate: &mut Gate| gate.try_now(now, clock));
         lasting.lane_gates.try_now(now, clock);
     };
-    setup.client.leave().await;
     lasting.budget.settle().await;
     let store = &lasting.store;
     let routes = setup.routes.clone();
@@ -248,6 +250,10 @@ pub async fn run(setup: Setup, mut parts: Parts<'_>) -> Result<Outcome, DaemonEr
         .call(move |store| store.leave().and_then(|()| gather(store, &routes)))
         .await?;
     left.calls = Some(lasting.budget.calls());
+    // Last, as the file's folder may hang, or somebody have its turn with it.
+    if timeout(LAST_TOKEN, setup.client.leave()).await.is_err() {
+        warn!("not waiting any longer for the file of the person's token");
+    }
     drop(lock);
     info!("stopped");
     Ok(Outcome {

@@ -284,6 +284,30 @@ fn an_answer_that_the_disk_did_not_take_is_tried_once_more_at_the_end(#[case] ta
 }
 
 #[test]
+fn whoever_has_the_turn_with_the_tokens_file_holds_up_no_end() {
+    let mut rig = rig(&[]);
+    rig.sandbox().hold(&[Endpoint::UserToken]);
+    rig.start();
+    rig.drop_file("B2.png", &png(1));
+    rig.wait_held();
+    // The rename finds nothing.
+    fs::remove_file(rig.path(".token.new")).unwrap();
+    fs::create_dir(rig.path(".token.new")).unwrap();
+    rig.sandbox().release();
+    rig.expect("B2", &png(1));
+    rig.warned(&["could not be written to", "it is kept in memory"]);
+    let folder = fs::File::open(rig.path("")).unwrap();
+    folder.lock().unwrap();
+    let ended = rig.stop();
+    let told = "not waiting any longer for the file of the person's token";
+    assert!(ended.stderr.contains(told), "{ended}");
+    assert!(
+        rig.path("state/known").exists(),
+        "all else is left in order"
+    );
+}
+
+#[test]
 fn a_token_alone_is_used_until_it_is_refused() {
     let mut rig = rig(&[]);
     let good = consent(&rig, FIRST);
