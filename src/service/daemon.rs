@@ -215,7 +215,14 @@ pub async fn run(setup: Setup, mut parts: Parts<'_>) -> Result<Outcome, DaemonEr
             Err(error) if parts.mode == Mode::Serve && lasting.store.is_refused() => {
                 error!("{error}; nothing is sent until the disk takes writes again");
                 lanes.drain(Instant::now() + LAST_CALLS).await;
-                lasting.store = reopen(lasting.store, &state_dir, error, &mut parts).await?;
+                lasting.store = reopen(
+                    lasting.store,
+                    error,
+                    &mut setup,
+                    &mut parts,
+                    &lasting.refused,
+                )
+                .await?;
                 known.clear();
             }
             Err(DaemonError::Fault(fault)) if parts.mode == Mode::Serve && fault.ours => {
@@ -362,23 +369,25 @@ async fn open(state_dir: &Path) -> Result<Store, StoreError> {
 }
 
 /// Opens the store anew until the disk takes it, with growing waits. A wish to stop ends it with what
-/// went wrong.
+/// went wrong; a configuration that comes meanwhile is taken.
 async fn reopen(
     store: Store,
-    state_dir: &Path,
     cause: DaemonError,
+    setup: &mut Setup,
     parts: &mut Parts<'_>,
+    refused: &AtomicBool,
 ) -> Result<Store, DaemonError> {
+    let state_dir = setup.config.state_dir.clone();
     // Until nobody holds it; then it is closed and the slot is empty.
     let (mut old, mut wait) = (Some(store), REOPEN_FIRST);
     loop {
-        tokio::select! {
-            () = tokio::time::sleep(wait) => {}
-            Some(intent) = parts.intents.recv() => {
-                if intent == Intent::Stop {
-                    return Err(cause);
-                }
-            }
+        if !pause(wait, setup, parts, refused).await {
+            return Err(cause);
+        }
+        if old.is_some() && wait == REOPEN_MOST {
+            warn!(
+                "the state is not closed yet: work that uses it hangs, mostly in a folder that does not answer"
+            );
         }
         wait = (wait * 2).min(REOPEN_MOST);
         old = match old {
@@ -388,7 +397,7 @@ async fn reopen(
         if old.is_some() {
             continue;
         }
-        match open(state_dir).await {
+        match open(&state_dir).await {
             Ok(store) => {
                 info!("the disk takes writes again");
                 return Ok(store);

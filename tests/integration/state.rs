@@ -10,7 +10,7 @@ use pixcell::placement::{RelPath, Slot, SlotAddress};
 use pixcell::store::{self, FileKey, FileRecord, Fingerprint, Seen, Timestamp};
 use rstest::rstest;
 
-use crate::support::{Random, Rig, get, library, png};
+use crate::support::{Mapping, Random, Rig, Signal, get, library, png};
 
 fn cut(path: &Path) {
     let length = fs::metadata(path).unwrap().len();
@@ -250,6 +250,41 @@ fn a_full_disk_stops_the_sending_and_space_resumes_it_in_the_same_process() {
         writes <= u64::from(row) + 1,
         "{writes} writes for {row} pictures"
     );
+}
+
+/// `cargo test --test integration state:: -- --ignored`
+#[test]
+#[ignore = "needs root to mount a tmpfs"]
+fn a_configuration_that_comes_while_the_disk_is_full_is_in_force_afterwards() {
+    let mut rig = Rig::new();
+    let disk = Small::mount(rig.path("state"));
+    rig.start();
+    rig.drop_file("B1.png", &png(1));
+    rig.expect("B1", &png(1));
+    let filler = disk.0.join("filler");
+    // Until nothing more fits.
+    let _ = fs::write(&filler, vec![7; 5 << 20]);
+    let full = ["nothing is sent until the disk takes writes again"];
+    for row in 2.. {
+        assert!(row < 190, "the disk does not get full");
+        rig.drop_file(format!("B{row}.png"), &png(row));
+        rig.meanwhile(1, std::time::Duration::from_millis(200));
+        if rig.daemon().has_line(&full) {
+            break;
+        }
+    }
+    fs::create_dir(rig.path("more")).unwrap();
+    fs::write(rig.path("more/C1.png"), png(200)).unwrap();
+    let more = Mapping::new("more", "more", crate::support::DOC);
+    rig.plan.mappings.push(more);
+    rig.write_config();
+    rig.daemon().signal(Signal::HUP);
+    rig.daemon()
+        .wait_line(&["the configuration was read again"]);
+    fs::remove_file(filler).unwrap();
+    rig.daemon().wait_line(&["the disk takes writes again"]);
+    rig.expect("C1", &png(200));
+    rig.stop();
 }
 
 #[test]
