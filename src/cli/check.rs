@@ -1,7 +1,9 @@
 //! `pixcell check`: is the configuration right, and with `--online`, does the API agree.
 
-use std::io::Write;
-use std::thread::park_timeout;
+use std::io::{self, Write};
+use std::sync::Arc;
+use std::sync::mpsc;
+use std::thread::{Builder, park_timeout};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
@@ -21,6 +23,8 @@ use crate::store::Lock;
 const IN_FORCE_MOST: Duration = Duration::from_mins(1);
 /// How often it is asked.
 const IN_FORCE_TICK: Duration = Duration::from_millis(50);
+/// How long all folders together may take to say that they are there: on a share whose server is gone they never do.
+const FOLDERS_MOST: Duration = Duration::from_secs(5);
 /// A signal may be behind the question: until then what is said may be of an earlier reload.
 const SIGNAL_MOST: Duration = Duration::from_secs(2);
 
@@ -50,16 +54,11 @@ pub fn run(common: &Common, args: &Check) -> Result<Exit, Failure> {
         output::count(mappings, "mapping"),
         output::count(rules, "rule")
     )?;
-    for route in setup
-        .routes
-        .iter()
-        .filter(|route| !route.mapping.folder.is_dir())
-    {
-        let (name, folder) = (&route.mapping.name, route.mapping.folder.display());
-        writeln!(
-            out,
-            "{name}: the folder {folder} is not there yet; it will be waited for"
-        )?;
+    // A reload waits for this, and in some file systems a thread that hangs keeps even its process from ending.
+    if !common.quiet {
+        for line in away(&setup)? {
+            writeln!(out, "{line}")?;
+        }
     }
     for route in setup.routes.iter() {
         for line in unreachable(route) {
@@ -74,6 +73,40 @@ pub fn run(common: &Common, args: &Check) -> Result<Exit, Failure> {
     } else {
         Ok(Exit::Done)
     }
+}
+
+/// Folders that are not there, or do not say.
+fn away(setup: &Setup) -> io::Result<Vec<String>> {
+    let (tell, told) = mpsc::channel();
+    let mut there = Vec::new();
+    // A thread each, so that those that hang are waited for together; they are left behind then.
+    for (index, route) in setup.routes.iter().enumerate() {
+        let (tell, folder) = (tell.clone(), route.mapping.folder.clone());
+        Builder::new().spawn(move || {
+            // Nobody listens any more when it was too late.
+            let _ = tell.send((index, folder.is_dir()));
+        })?;
+        there.push((route, None));
+    }
+    drop(tell);
+    let end = Instant::now() + FOLDERS_MOST;
+    while let Ok((index, is_there)) =
+        told.recv_timeout(end.saturating_duration_since(Instant::now()))
+    {
+        there[index].1 = Some(is_there);
+    }
+    let tell = |(route, is_there): (&Arc<Route>, Option<bool>)| {
+        let how = match is_there {
+            Some(true) => return None,
+            Some(false) => "is not there yet",
+            None => "does not answer",
+        };
+        let (name, folder) = (&route.mapping.name, route.mapping.folder.display());
+        Some(format!(
+            "{name}: the folder {folder} {how}; it will be waited for"
+        ))
+    };
+    Ok(there.into_iter().filter_map(tell).collect())
 }
 
 /// Rules that get in each other's way, as far as made-up paths tell. `sheet`: what names the sheet that

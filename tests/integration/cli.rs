@@ -6,7 +6,7 @@ use std::process::Command;
 
 use rstest::rstest;
 
-use crate::support::{Ended, Plan, Rig, Signal, png};
+use crate::support::{DOC, Ended, Mapping, Plan, Rig, Signal, library, png};
 
 const CHECK: [&str; 3] = ["check", "--config", "pixcell.yaml"];
 
@@ -227,6 +227,34 @@ fn check_tells_what_is_right_and_online_what_the_api_says() {
         "{online}"
     );
     assert_eq!(rig.writes(), 0);
+}
+
+#[test]
+fn check_waits_for_no_folder_that_hangs() {
+    let mut rig = Rig::with(|plan| {
+        plan.mappings.push(Mapping::new("dead", "dead", DOC));
+        plan.mappings.push(Mapping::new("absent", "absent", DOC));
+    });
+    let mute = rig.path("dead/.mute");
+    fs::create_dir(rig.path("dead")).unwrap();
+    fs::write(&mute, "").unwrap();
+    let env = [
+        ("LD_PRELOAD", library("mute").display().to_string()),
+        ("MUTE", mute.display().to_string()),
+    ];
+    let told = rig.pixcell_env(&CHECK, &env).with_code(0);
+    let says = |mapping: &str, how: &str| {
+        let folder = rig.path(mapping);
+        let line = format!("{mapping}: the folder {} {how}", folder.display());
+        told.stdout.contains(&line)
+    };
+    assert!(says("dead", "does not answer; it will be waited"), "{told}");
+    assert!(says("absent", "is not there yet; it will be"), "{told}");
+    assert!(!told.stdout.contains("lobby: the folder"), "{told}");
+    // As before a reload, which asks no folder.
+    let quiet = [&CHECK[..], &["--quiet"]].concat();
+    let told = rig.pixcell_env(&quiet, &env).with_code(0);
+    assert!(!told.stdout.contains(": the folder"), "{told}");
 }
 
 #[rstest]
