@@ -1,7 +1,8 @@
 //! The state directory harmed, full, read-only or gone: said clearly, and every picture gets to its cell.
 
 use std::fs;
-use std::path::Path;
+use std::io::Write;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use pixcell::config::{MappingName, SheetRef, SpreadsheetRef};
@@ -10,7 +11,7 @@ use pixcell::placement::{RelPath, Slot, SlotAddress};
 use pixcell::store::{self, FileKey, FileRecord, Fingerprint, Seen, Timestamp};
 use rstest::rstest;
 
-use crate::support::{Mapping, Random, Rig, Signal, get, library, png};
+use crate::support::{DOC, Mapping, Random, Rig, Signal, get, library, png};
 
 fn cut(path: &Path) {
     let length = fs::metadata(path).unwrap().len();
@@ -182,10 +183,10 @@ fn whoever_asks_is_answered_while_the_disk_takes_its_time() {
 }
 
 /// A small file system in memory, mounted while this lives.
-struct Small(std::path::PathBuf);
+struct Small(PathBuf);
 
 impl Small {
-    fn mount(at: std::path::PathBuf) -> Self {
+    fn mount(at: PathBuf) -> Self {
         fs::create_dir(&at).unwrap();
         let mounted = Command::new("mount")
             .args(["-t", "tmpfs", "-o", "size=4m,mode=0700", "tmpfs"])
@@ -252,6 +253,25 @@ fn a_full_disk_stops_the_sending_and_space_resumes_it_in_the_same_process() {
     );
 }
 
+/// Fills the disk until nothing more fits, and brings pictures until the daemon finds out. Returns what fills it, and
+/// the row of the last picture.
+fn fill(rig: &Rig, disk: &Small) -> (PathBuf, u32) {
+    let filler = disk.0.join("filler");
+    // Ends with an error.
+    let _ = fs::write(&filler, vec![7; 5 << 20]);
+    let mut row = 1;
+    while !rig
+        .daemon()
+        .has_line(&["nothing is sent until the disk takes writes again"])
+    {
+        row += 1;
+        assert!(row < 190, "the disk does not get full");
+        rig.drop_file(format!("B{row}.png"), &png(row));
+        rig.meanwhile(1, std::time::Duration::from_millis(200));
+    }
+    (filler, row)
+}
+
 /// `cargo test --test integration state:: -- --ignored`
 #[test]
 #[ignore = "needs root to mount a tmpfs"]
@@ -261,22 +281,10 @@ fn a_configuration_that_comes_while_the_disk_is_full_is_in_force_afterwards() {
     rig.start();
     rig.drop_file("B1.png", &png(1));
     rig.expect("B1", &png(1));
-    let filler = disk.0.join("filler");
-    // Until nothing more fits.
-    let _ = fs::write(&filler, vec![7; 5 << 20]);
-    let full = ["nothing is sent until the disk takes writes again"];
-    for row in 2.. {
-        assert!(row < 190, "the disk does not get full");
-        rig.drop_file(format!("B{row}.png"), &png(row));
-        rig.meanwhile(1, std::time::Duration::from_millis(200));
-        if rig.daemon().has_line(&full) {
-            break;
-        }
-    }
+    let (filler, _) = fill(&rig, &disk);
     fs::create_dir(rig.path("more")).unwrap();
     fs::write(rig.path("more/C1.png"), png(200)).unwrap();
-    let more = Mapping::new("more", "more", crate::support::DOC);
-    rig.plan.mappings.push(more);
+    rig.plan.mappings.push(Mapping::new("more", "more", DOC));
     rig.write_config();
     rig.daemon().signal(Signal::HUP);
     rig.daemon()
@@ -284,6 +292,37 @@ fn a_configuration_that_comes_while_the_disk_is_full_is_in_force_afterwards() {
     fs::remove_file(filler).unwrap();
     rig.daemon().wait_line(&["the disk takes writes again"]);
     rig.expect("C1", &png(200));
+    rig.stop();
+}
+
+/// `cargo test --test integration state:: -- --ignored`
+#[test]
+#[ignore = "needs root to mount a tmpfs"]
+fn a_picture_that_hangs_does_not_keep_the_store_from_being_opened_anew() {
+    let mut rig = Rig::with(|plan| {
+        plan.top = vec!["status: {listen: \"127.0.0.1:0\"}".into()];
+        plan.mappings.push(Mapping::new("share", "share", DOC));
+    });
+    let mute = rig.path("share/.mute");
+    rig.plan.env = vec![
+        ("LD_PRELOAD", library("mute").display().to_string()),
+        ("MUTE", mute.display().to_string()),
+    ];
+    fs::create_dir(rig.path("share")).unwrap();
+    let disk = Small::mount(rig.path("state"));
+    rig.start();
+    fs::write(rig.path("share/C1.png"), png(1)).unwrap();
+    rig.expect("C1", &png(1));
+    let path = format!("/api/pictures/{}", ContentHash::of(&png(1)).to_hex());
+    rig.wait_page(&path, |answer| answer.status == 200);
+    fs::write(&mute, "").unwrap();
+    let mut asking = std::net::TcpStream::connect(rig.page()).unwrap();
+    write!(asking, "GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+    let (filler, row) = fill(&rig, &disk);
+    fs::remove_file(filler).unwrap();
+    rig.daemon().wait_line(&["the disk takes writes again"]);
+    rig.expect(&format!("B{row}"), &png(row));
+    fs::remove_file(mute).unwrap();
     rig.stop();
 }
 

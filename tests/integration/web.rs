@@ -482,3 +482,72 @@ fn a_browser_asks_for_no_picture_where_one_waits() {
             .is_some_and(|title| title.starts_with("Nothing is sent to lobby"))
     });
 }
+
+/// The status that each of these pictures is answered with, all asked for at once.
+fn asked_at_once(rig: &Rig, numbers: &[u32]) -> Vec<u16> {
+    let page = rig.page();
+    let ask = |number: &u32| {
+        let path = format!("/api/pictures/{}", ContentHash::of(&png(*number)).to_hex());
+        std::thread::spawn(move || get(page, &path).status)
+    };
+    let asked: Vec<_> = numbers.iter().map(ask).collect();
+    asked.into_iter().map(|one| one.join().unwrap()).collect()
+}
+
+#[test]
+fn a_folder_that_hangs_holds_up_no_picture_of_another() {
+    let mut rig = Rig::with(|plan| {
+        served(plan);
+        plan.watch += ", backend: poll, poll_interval: 100ms";
+        plan.mappings.push(Mapping::new("share", "share", DOC));
+    });
+    let mute = rig.path("share/.mute");
+    rig.plan.env = vec![
+        ("LD_PRELOAD", library("mute").display().to_string()),
+        ("MUTE", mute.display().to_string()),
+    ];
+    fs::create_dir(rig.path("share")).unwrap();
+    rig.start();
+    rig.drop_file("B2.png", &png(1));
+    rig.expect("B2", &png(1));
+    for row in 2..=4 {
+        fs::write(rig.path(format!("share/C{row}.png")), png(row)).unwrap();
+        rig.expect(&format!("C{row}"), &png(row));
+    }
+    view(&rig, 4);
+    assert_eq!(asked_at_once(&rig, &[1, 2, 3, 4]), [200; 4]);
+    let threads = || {
+        let tasks = fs::read_dir(format!("/proc/{}/task", rig.daemon().pid()));
+        tasks.unwrap().count()
+    };
+    let before = threads();
+    fs::write(&mute, "").unwrap();
+    let share = [2, 3, 4, 2, 3, 4];
+    assert_eq!(asked_at_once(&rig, &share), [503; 6]);
+    // Not waited for again, and the other folder's are there.
+    let begun = Instant::now();
+    assert_eq!(asked_at_once(&rig, &share), [503; 6]);
+    assert_eq!(asked_at_once(&rig, &[1]), [200]);
+    assert!(begun.elapsed() < Duration::from_secs(4), "they waited");
+    // Of the picture, and of the listing.
+    let after = threads();
+    assert!(after <= before + 2, "{before} threads became {after}");
+    let stuck = |answer: &Answer| answer.json()["mappings"][1]["state"]["state"] == "stuck";
+    rig.wait_page("/api/status", stuck);
+    assert_eq!(asked_at_once(&rig, &[2, 1]), [503, 200]);
+    let browser = Browser::open(&format!("http://{}/", rig.page()));
+    let shown = |cell: &str, is_so: &str| {
+        if let Some(browser) = &browser {
+            let card = format!("document.querySelector('[data-cell=\"{cell}\"]')");
+            browser.wait(&format!("return {card}?.{is_so}"), |so| *so == true);
+        }
+    };
+    let there = "querySelector('img')?.naturalWidth > 0";
+    shown("C2", "querySelector('.plain')?.textContent === 'not shown'");
+    shown("B2", there);
+    fs::remove_file(mute).unwrap();
+    shown("C2", there);
+    let path = format!("/api/pictures/{}", ContentHash::of(&png(2)).to_hex());
+    rig.wait_page(&path, |answer| answer.status == 200);
+    assert_eq!(asked_at_once(&rig, &[1, 2, 3, 4]), [200; 4]);
+}

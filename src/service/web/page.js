@@ -126,11 +126,15 @@ function instead(cell) {
 
 function fill(card, cell) {
   card.replaceChildren();
+  delete card.dataset.failed;
   const frame = make("div", "frame");
   if (cell.picture === "here") {
     const picture = make("img");
     Object.assign(picture, { alt: "", loading: "lazy", decoding: "async", src: source(cell) });
-    picture.addEventListener("error", () => picture.replaceWith(make("span", "plain", words.unknownFormat)));
+    picture.addEventListener("error", () => {
+      picture.replaceWith(make("span", "plain", words.unknownFormat));
+      card.dataset.failed = "";
+    });
     const button = make("button", "", picture);
     button.type = "button";
     button.setAttribute("aria-label", `${cell.cell}: ${cell.file}`);
@@ -145,7 +149,8 @@ function fill(card, cell) {
   card.append(frame, make("div", "facts", make("strong", "", cell.cell), revision, file, when(cell.at)));
 }
 
-function card(cell) {
+// `away`: its folder is waited for. A picture that could not be had is asked for again when that is over.
+function card(cell, away) {
   const key = `${cell.mapping}\n${cell.slot}`;
   const says = JSON.stringify([cell, words.lang]);
   let known = cards.get(key);
@@ -158,13 +163,14 @@ function card(cell) {
     cards.set(key, known);
   }
   known.element.dataset.cell = cell.cell;
-  if (says !== known.says) fill(known.element, cell);
+  const back = known.away && !away && "failed" in known.element.dataset;
+  if (says !== known.says || back) fill(known.element, cell);
   if (cell.at !== known.at) {
     known.element.classList.remove("fresh");
     void known.element.offsetWidth; // Starts the animation anew.
     known.element.classList.add("fresh");
   }
-  Object.assign(known, { says, at: cell.at, seen: true });
+  Object.assign(known, { says, away, at: cell.at, seen: true });
   return known.element;
 }
 
@@ -193,7 +199,7 @@ function showMappings(view) {
       make("span", "quiet", [count(words.images, mapping.images), ...numbers].join(" · ")),
       make("code", "quiet", mapping.folder), make("code", "quiet", view.feeds[mapping.name] ?? ""));
     const cells = view.cells.filter((cell) => cell.mapping === mapping.name);
-    place(list, cells.map(card));
+    place(list, cells.map((cell) => card(cell, missing)));
     note.hidden = cells.length > 0 && !missing;
     // Nothing more is to be dropped where pictures wait already, nor where nobody looks any more.
     const idle = mapping.images > 0 || !mapping.folder;

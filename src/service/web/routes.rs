@@ -19,14 +19,13 @@ use tokio_stream::wrappers::WatchStream;
 use tokio_util::sync::CancellationToken;
 
 use super::guard::{self, Guard};
+use super::picture::{Late, Readers};
 use super::view::{View, Views};
-use super::{metrics, page, picture};
+use super::{Sources, metrics, page};
 use crate::image::ContentHash;
 
 /// Pages that follow at a time; fewer than connections, so that others are still answered.
 const FOLLOWERS_MOST: usize = 32;
-/// Pictures read at a time: what they take of memory is this often a picture's largest size.
-const READERS_MOST: usize = 2;
 /// How often it is looked whether something changed that no lane told of.
 const LOOK: Duration = Duration::from_millis(500);
 /// A comment goes out this often, so that a page that left is noticed.
@@ -38,7 +37,7 @@ struct Served {
     versions: watch::Receiver<String>,
     metrics: PrometheusHandle,
     followers: Arc<Semaphore>,
-    readers: Arc<Semaphore>,
+    readers: Arc<Readers>,
 }
 
 /// All paths.
@@ -48,12 +47,13 @@ pub(super) fn router(
     metrics: PrometheusHandle,
     guard: Guard,
 ) -> Router {
+    let readers = Arc::new(Readers::new(&views.sources.routes));
     let served = Served {
         views,
         versions,
         metrics,
         followers: Arc::new(Semaphore::new(FOLLOWERS_MOST)),
-        readers: Arc::new(Semaphore::new(READERS_MOST)),
+        readers,
     };
     Router::new()
         .route("/healthz", get(async || "ok\n"))
@@ -179,13 +179,18 @@ async fn show_picture(State(served): State<Served>, Path(hash): Path<String>) ->
     let Some(key) = view.pictures.get(&hash).cloned() else {
         return gone();
     };
-    let Ok(_turn) = served.readers.acquire().await else {
-        return gone();
+    let late = || {
+        problem(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "the folder of this picture is not there or does not answer",
+        )
     };
-    let routes = served.views.sources.routes.clone();
-    let read = move |store: &crate::store::Store| picture::read(store, &routes, &key, hash);
-    match served.views.sources.store.call(read).await {
-        Some((media_type, bytes)) => {
+    if view.is_away(&key.mapping) {
+        return late();
+    }
+    let Sources { store, routes, .. } = &served.views.sources;
+    match served.readers.read(store, routes, key, hash).await {
+        Ok(Some((media_type, bytes))) => {
             let headers = [
                 (header::CONTENT_TYPE, media_type),
                 // Named after its content.
@@ -193,7 +198,8 @@ async fn show_picture(State(served): State<Served>, Path(hash): Path<String>) ->
             ];
             (headers, bytes).into_response()
         }
-        None => gone(),
+        Ok(None) => gone(),
+        Err(Late) => late(),
     }
 }
 

@@ -18,10 +18,11 @@ use tracing::warn;
 use super::super::status::Snapshot;
 use super::Sources;
 use super::picture::{self, Shown};
-use crate::config::SpreadsheetRef;
+use crate::config::{MappingName, SpreadsheetRef};
 use crate::image::ContentHash;
 use crate::placement::Routes;
 use crate::store::{FileKey, JobState, Ledger, Seen, Store, StoreError, Timestamp};
+use crate::watch::FolderState;
 
 /// Cells shown of one mapping: those written last.
 const CELLS_MOST: usize = 100;
@@ -85,6 +86,19 @@ pub(super) struct View {
     pub snapshot: Snapshot,
     /// Files that hold what a listed cell holds.
     pub pictures: HashMap<ContentHash, FileKey>,
+}
+
+impl View {
+    /// Whether a mapping's folder is waited for.
+    pub(super) fn is_away(&self, mapping: &MappingName) -> bool {
+        let mut mappings = self.snapshot.mappings.iter();
+        let found = mappings.find(|found| found.name == mapping.as_str());
+        let state = found.and_then(|found| found.state.as_ref());
+        matches!(
+            state,
+            Some(FolderState::Missing { .. } | FolderState::Stuck { .. })
+        )
+    }
 }
 
 /// Readings, one at a time.
