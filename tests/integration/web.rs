@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
-use std::net::TcpStream;
+use std::io::{self, BufRead, BufReader, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::symlink;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use pixcell::image::ContentHash;
@@ -459,6 +461,82 @@ fn a_browser_shows_a_new_picture_and_its_revision_without_a_reload() {
         "return document.documentElement.lang + document.querySelector('.list h2').textContent",
     );
     assert_eq!(heading, "zh-CN未发送 1");
+}
+
+/// What stands between a browser and the daemon, and what it does with the first looks at the events: holds one
+/// back without an answer, has an error of its own for the next two, and passes on all that follow.
+fn proxied(daemon: SocketAddr) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let followed = Arc::new(AtomicUsize::new(0));
+    // Ends with the process.
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let followed = Arc::clone(&followed);
+            // Whoever leaves early is the browser.
+            std::thread::spawn(move || pass_on(stream, daemon, &followed));
+        }
+    });
+    address
+}
+
+fn pass_on(mut browser: TcpStream, daemon: SocketAddr, followed: &AtomicUsize) -> io::Result<()> {
+    let mut head = BufReader::new(browser.try_clone()?);
+    let mut request = String::new();
+    while head.read_line(&mut request)? > 2 {}
+    if request.starts_with("GET /api/events ") {
+        match followed.fetch_add(1, Ordering::SeqCst) {
+            0 => {
+                // Until it leaves.
+                head.read_line(&mut request)?;
+                return Ok(());
+            }
+            1 | 2 => {
+                let refusal =
+                    "HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+                return browser.write_all(refusal.as_bytes());
+            }
+            _ => {}
+        }
+    }
+    let mut server = TcpStream::connect(daemon)?;
+    let request = request.replace("Connection: keep-alive", "Connection: close");
+    server.write_all(request.as_bytes())?;
+    io::copy(&mut server, &mut browser).map(drop)
+}
+
+#[test]
+fn a_browser_is_shown_everything_through_a_proxy_that_fails_at_times() {
+    let rig = started();
+    rig.drop_file("B2.png", &png(1));
+    rig.expect("B2", &png(1));
+    view(&rig, 1);
+    let page = format!("http://{}/", proxied(rig.page()));
+    let cards = "return document.querySelectorAll('.card img').length";
+    // No event comes through.
+    let Some(browser) = Browser::open(&page) else {
+        return;
+    };
+    browser.wait(cards, |n| *n == 1);
+    drop(browser);
+    // Events come at the third attempt.
+    let Some(browser) = Browser::open(&page) else {
+        return;
+    };
+    browser.wait("return document.getElementById('live').className", |live| {
+        *live == "live live"
+    });
+    rig.drop_file("B3.png", &png(2));
+    browser.wait(cards, |n| *n == 2);
+}
+
+#[test]
+fn events_ask_a_proxy_not_to_keep_them() {
+    let rig = started();
+    let answer = get(rig.page(), "/api/events");
+    for header in ["x-accel-buffering: no", "cache-control: no-cache"] {
+        assert!(answer.head.contains(header), "{}", answer.head);
+    }
 }
 
 #[test]

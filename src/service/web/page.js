@@ -299,7 +299,26 @@ byId("language").addEventListener("click", () => {
 
 setInterval(() => document.querySelectorAll(".countdown").forEach(tell), 1000);
 speak();
-const events = new EventSource("/api/events");
-events.onopen = () => live("live");
-events.onerror = () => live("lost");
-events.addEventListener("view", refresh);
+
+const PAUSE = [1000, 30_000]; // Between two attempts to follow, at first and at most, in milliseconds.
+let pause = PAUSE[0];
+
+function follow() {
+  const events = new EventSource("/api/events");
+  events.onopen = () => {
+    pause = PAUSE[0];
+    live("live");
+  };
+  events.onerror = () => {
+    live("lost");
+    // A lost connection is made anew by the browser; an answer that is an error, as a proxy's, ends it for good.
+    if (events.readyState !== EventSource.CLOSED) return;
+    setTimeout(follow, pause);
+    pause = Math.min(2 * pause, PAUSE[1]);
+  };
+  events.addEventListener("view", refresh);
+}
+
+// Not left to the first event: a proxy may keep it back.
+refresh();
+follow();

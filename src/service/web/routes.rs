@@ -161,9 +161,9 @@ async fn events(State(served): State<Served>) -> Response {
         let _held = &seat;
         Ok::<_, Infallible>(Event::default().event("view").data(version))
     });
-    Sse::new(versions)
-        .keep_alive(KeepAlive::new().interval(ALIVE))
-        .into_response()
+    let stream = Sse::new(versions).keep_alive(KeepAlive::new().interval(ALIVE));
+    // Or nginx keeps the events until it has a page of them.
+    ([("x-accel-buffering", "no")], stream).into_response()
 }
 
 async fn show_picture(State(served): State<Served>, Path(hash): Path<String>) -> Response {
