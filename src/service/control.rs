@@ -291,10 +291,15 @@ pub async fn serve<F>(
 {
     let answer = Arc::new(answer);
     let seats = Arc::new(Semaphore::new(CALLERS_MOST));
-    while let Ok(seat) = Arc::clone(&seats).acquire_owned().await {
-        let accepted = tokio::select! {
+    loop {
+        let next = async {
+            let seat = Arc::clone(&seats).acquire_owned().await;
+            (seat, listener.accept().await)
+        };
+        // A stop is heard while all seats are taken, too.
+        let (seat, accepted) = tokio::select! {
             () = stop.cancelled() => return,
-            accepted = listener.accept() => accepted,
+            next = next => next,
         };
         let stream = match accepted {
             Ok((stream, _)) => stream,
@@ -359,6 +364,36 @@ mod tests {
             .unwrap_err()
             .to_string();
         assert!(told.contains(says), "{told}");
+    }
+
+    #[tokio::test]
+    async fn it_stops_while_all_seats_are_taken() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join(NAME);
+        let listener = UnixListener::bind(&path).unwrap();
+        let (tell, mut told) = tokio::sync::mpsc::channel(CALLERS_MOST);
+        let hold = move |_| {
+            let tell = tell.clone();
+            async move {
+                tell.send(()).await.unwrap();
+                std::future::pending().await
+            }
+        };
+        let stop = CancellationToken::new();
+        let server = tokio::spawn(serve(listener, hold, stop.clone()));
+        let head = Head::ours();
+        let ask = &Ask::Plan;
+        let mut question = serde_json::to_vec(&Question { head, ask }).unwrap();
+        question.push(b'\n');
+        let mut callers = Vec::new();
+        for _ in 0..CALLERS_MOST {
+            let mut caller = UnixStream::connect(&path).await.unwrap();
+            caller.write_all(&question).await.unwrap();
+            told.recv().await.unwrap();
+            callers.push(caller);
+        }
+        stop.cancel();
+        timeout(PATIENCE, server).await.expect("it stops").unwrap();
     }
 
     #[test]

@@ -12,7 +12,8 @@
 //! | `/healthz`, `/readyz` | whether it runs, whether the folders have been compared |
 //!
 //! It must not hold up the uploads: the store is read at most a twentieth of the time however many ask,
-//! connections are bounded, and no answer waits for a lane, nor longer than some seconds for a folder.
+//! connections are bounded, one whose caller takes nothing of its answer is ended, and no answer waits for a
+//! lane, nor longer than some seconds for a folder.
 
 mod guard;
 mod metrics;
