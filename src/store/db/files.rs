@@ -189,49 +189,57 @@ impl Store {
         self.next_newest(&slot, key)
     }
 
-    /// The file beside `key` that was for this slot and arrived last, and all of which that is not known, to be read
-    /// again whatever their times say.
+    /// The file beside `key` that was for this slot and arrived last, to be read again whatever its times say; all of
+    /// them where of none is known when it arrived.
     fn next_newest(&self, address: &SlotAddress, key: &FileKey) -> Result<Vec<FileKey>> {
-        if !self.slot(address)?.contested {
-            return Ok(Vec::new());
+        let mut images = self.images_beside(address, key)?;
+        let last = images.iter().enumerate().max_by_key(|(_, image)| *image);
+        if let Some((at, (Some(_), _))) = last {
+            images = vec![images.swap_remove(at)];
         }
-        let (mut last, mut others): (Option<(Arrival, FileKey)>, _) = (None, Vec::new());
-        for entry in self.files() {
-            let (other, file) = entry?;
-            if other == *key || file.slot.as_ref() != Some(address) {
-                continue;
-            }
-            match file.seen {
-                Seen::Image {
-                    arrival: Some(arrival),
-                    ..
-                } => last = last.max(Some((arrival, other))),
-                Seen::Image { arrival: None, .. } => others.push(other),
-                Seen::Refused { .. } => {}
-            }
-        }
-        others.extend(last.map(|(_, last)| last));
-        for other in &others {
-            self.look_again(other)?;
-        }
-        Ok(others)
+        self.look_again_at(images)
     }
 
     /// Files beside `key` that were for this slot, to be read again whatever their times say.
     pub(super) fn others(&self, address: &SlotAddress, key: &FileKey) -> Result<Vec<FileKey>> {
+        let mut images = self.images_beside(address, key)?;
+        // The others arrived before these, but would arrive now.
+        if images.iter().any(|(arrival, _)| arrival.is_some()) {
+            images.retain(|(arrival, _)| arrival.is_some());
+        }
+        self.look_again_at(images)
+    }
+
+    /// Images beside that of `key` that were for this slot, each with its arrival where that is known: an earlier
+    /// schema did not record it.
+    fn images_beside(
+        &self,
+        address: &SlotAddress,
+        key: &FileKey,
+    ) -> Result<Vec<(Option<Arrival>, FileKey)>> {
+        let mut images = Vec::new();
         // Most slots have one file for ever; only for the others all files are gone through.
         if !self.slot(address)?.contested {
-            return Ok(Vec::new());
+            return Ok(images);
         }
-        let mut others = Vec::new();
         for entry in self.files() {
             let (other, file) = entry?;
-            if other != *key && file.slot.as_ref() == Some(address) {
-                self.look_again(&other)?;
-                others.push(other);
+            if other != *key
+                && file.slot.as_ref() == Some(address)
+                && let Seen::Image { arrival, .. } = file.seen
+            {
+                images.push((arrival, other));
             }
         }
-        Ok(others)
+        Ok(images)
+    }
+
+    fn look_again_at(&self, images: Vec<(Option<Arrival>, FileKey)>) -> Result<Vec<FileKey>> {
+        let again = images.into_iter().map(|(_, key)| {
+            self.look_again(&key)?;
+            Ok(key)
+        });
+        again.collect()
     }
 
     /// Has a file read again whatever its times say, also when this run ends first.
