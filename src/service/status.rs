@@ -278,8 +278,9 @@ impl Snapshot {
             lane.is_none_or(|lane| lane.gate.is_some())
         };
         let mut late = self.waiting.iter().filter(|job| {
-            // A due time explains the wait before the first call, and not what failed again and again.
-            let due = job.due.filter(|_| job.attempts == 0);
+            // A due time explains the wait before the first call, which may be under way, and not what failed
+            // again and again.
+            let due = job.due.filter(|_| job.attempts <= 1);
             let since = job.since.max(due.unwrap_or_default());
             now.since(since) > LATE && !closed(&job.spreadsheet)
         });
