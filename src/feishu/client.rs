@@ -103,6 +103,11 @@ impl Client {
     /// The next call fetches a token, which then has what a person has granted meanwhile.
     pub fn forget_token(&self) {
         self.0.tokens.forget();
+        self.try_anew();
+    }
+
+    /// A person may have mended what was refused for good: a refresh token is tried once more.
+    pub fn try_anew(&self) {
         self.0.identity.try_anew();
     }
 }

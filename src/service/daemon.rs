@@ -288,6 +288,7 @@ async fn pause(
             Intent::Reload => {
                 if let Some(next) = reload(setup, parts, true, refused) {
                     *setup = next;
+                    setup.client.forget_token();
                 }
             }
             // The new start compares everything.
@@ -380,11 +381,13 @@ async fn reopen(
     let state_dir = setup.config.state_dir.clone();
     // Until nobody holds it; then it is closed and the slot is empty.
     let (mut old, mut wait) = (Some(store), REOPEN_FIRST);
+    let mut told = false;
     loop {
         if !pause(wait, setup, parts, refused).await {
             return Err(cause);
         }
-        if old.is_some() && wait == REOPEN_MOST {
+        if old.is_some() && wait == REOPEN_MOST && !told {
+            told = true;
             warn!(
                 "the state is not closed yet: work that uses it hangs, mostly in a folder that does not answer"
             );

@@ -26,7 +26,7 @@ use super::status::{Asking, LaneStatus, Running, Snapshot, gather};
 use super::supervisor::{Fault, Supervisor};
 use super::web;
 use crate::config::{Config, ImageEncoding, Mapping, MappingName, SpreadsheetRef, Status};
-use crate::feishu::Meter;
+use crate::feishu::{Client, Meter};
 use crate::image::ContentHash;
 use crate::intake::{self, Copies, Digested, Intake, Unread};
 use crate::placement::{Route, Routes};
@@ -93,6 +93,7 @@ struct Live {
     gate: Arc<SharedGate>,
     budget: Arc<Budget>,
     mended: Arc<AtomicU64>,
+    client: Client,
     /// The configuration's.
     text: ContentHash,
     refused: Arc<AtomicBool>,
@@ -240,6 +241,7 @@ impl Run {
             gate: Arc::clone(gate),
             budget: Arc::clone(budget),
             mended,
+            client: setup.client.clone(),
             text: setup.text,
             refused: Arc::clone(refused),
         };
@@ -655,6 +657,7 @@ impl Live {
     /// was closed.
     fn try_anew(&self) -> Vec<Opened> {
         self.mended.fetch_add(1, Ordering::Release);
+        self.client.try_anew();
         let lanes = self
             .lanes
             .iter()
