@@ -479,6 +479,12 @@ impl Worker {
             // What became of it is for a look to say, which knows whether there is a newer file.
             Some(Err(Changed)) => return self.stale(address, job, false).await,
         };
+        // What another lane was told of the document, which may have another name there.
+        if let Some(reached) = self.reached.clone()
+            && self.has_to_wait(&reached)
+        {
+            return Ok(());
+        }
         let turn = Instant::now();
         let client = self.client();
         let mended = self.shared().mended.load(Ordering::Acquire);
