@@ -64,8 +64,7 @@ pub(super) fn offer(
     let arrived = arrived(store, due, fingerprint);
     let arrival = match (again, rival_of(context, due, &slot, &fingerprint)?) {
         (Some(arrival), _) => arrival.clone(),
-        // What one listing found is in order by itself.
-        (None, Some((rival, Stand::There))) if arrived > rival.arrival => rival
+        (None, Some((rival, Stand::There))) => rival
             .arrival
             .just_before(fingerprint.mtime, due.path.as_bytes()),
         (None, _) => arrived,
@@ -130,6 +129,11 @@ fn rival_of(
     let Origin::FoundFirst(_) = due.origin else {
         return Ok(None);
     };
+    // What one listing found is in order by itself.
+    let arrived = arrived(&context.store, due, *found);
+    if slot.newest().is_none_or(|newest| arrived < *newest.arrival) {
+        return Ok(None);
+    }
     let Some(rival) = rival(&context.store, slot, &due.key(), found)? else {
         return Ok(None);
     };
