@@ -94,7 +94,8 @@ fn a_picture_that_waits_in_a_folder_that_goes_for_a_while_is_sent_when_it_is_bac
     fs::rename(rig.file(""), &away).unwrap();
     rig.sandbox().release();
     rig.expect("C3", &png(1));
-    rig.daemon().wait_line(&["B2.png", "away with its folder"]);
+    rig.daemon()
+        .wait_line(&["B2.png", "neither is the disk that it was on"]);
     rig.stop();
     // Nor does a pass wait for it, or take it for gone.
     let told = rig.pixcell(&["sync"]).with_code(1).stdout;

@@ -3,7 +3,6 @@
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -198,9 +197,12 @@ pub(super) fn look_and_record(
             };
             Ok(Next::Again(Box::new(due)))
         }
-        (Looked::Gone, _) if is_away(&mapping.folder, &due.path, known.as_ref()) => {
-            debug!(mapping = %mapping.name, file = %due.path, "away with its folder");
-            store.look_again(&key)?;
+        (Looked::Gone, _) if is_away(context, due, known.as_ref(), &place)? => {
+            let reason =
+                "it is not there, and neither is the disk that it was on; it is waited for";
+            let refusal = refusal(Fingerprint::UNKNOWN, Verdict::Held);
+            refusal.tell(reason);
+            store.set_unreadable(&key, &refusal.record(reason.to_owned()))?;
             Ok(Next::Nothing)
         }
         (Looked::Gone | Looked::NoFile, _) => {
@@ -262,19 +264,31 @@ impl Context {
     }
 }
 
-/// Whether the folder of a file that is not there is not there either, or is on another file system than the file
-/// was: a disk was taken out, and comes back. Asked once only: a listing that believes what it sees knows better.
-fn is_away(folder: &Path, path: &RelPath, known: Option<&FileRecord>) -> bool {
-    let whole = folder.join(path.as_path());
+/// Whether the folder of a file that waits is not there either, or is on another file system than the file was: a
+/// disk was taken out, and comes back. What an event tells of, or a listing that believes what it sees, is gone.
+fn is_away(
+    context: &Context,
+    due: &Due,
+    known: Option<&FileRecord>,
+    place: &Place,
+) -> Result<bool, StoreError> {
+    let folder = &due.route.mapping.folder;
+    let whole = folder.join(due.path.as_path());
     let above = whole.ancestors().skip(1);
     let mut above = above.take_while(|above| above.starts_with(folder));
-    match (above.find_map(|above| above.metadata().ok()), known) {
-        (None, _) => true,
-        (Some(above), Some(known)) => {
-            known.fingerprint != Fingerprint::UNKNOWN && known.fingerprint.device != above.dev()
-        }
-        (Some(_), None) => false,
+    let Some(above) = above.find_map(|above| above.metadata().ok()) else {
+        return Ok(known.is_some());
+    };
+    if due.origin.found().is_none() {
+        return Ok(false);
     }
+    let Some(address) = place.slot() else {
+        return Ok(false);
+    };
+    // The record may say that it is to be looked at again, and no more.
+    let job = context.store.slot(address)?.job;
+    let job = job.filter(|job| job.source == due.key());
+    Ok(job.is_some_and(|job| job.fingerprint.device != above.dev()))
 }
 
 /// Clocks of file systems are coarse (FAT: 2 s): a file that was looked at so soon after its last change

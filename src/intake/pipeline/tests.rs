@@ -15,7 +15,7 @@ use crate::intake::read::Rest;
 use crate::intake::settle::Origin;
 use crate::placement::fixture::{cell, mapping};
 use crate::placement::{RelPath, Route, Routes, RuleSet, SlotAddress};
-use crate::store::{FileKey, Fingerprint, JobState, SlotRecord, open};
+use crate::store::{FileKey, Fingerprint, JobState, Seen, SlotRecord, open};
 
 /// Two mappings, each with a folder, all of whose pictures are for one cell.
 struct Case {
@@ -319,15 +319,51 @@ fn what_waits_on_a_file_system_that_is_not_mounted_waits_until_a_listing_says_th
     let (store, file) = (&case.context.store, key("lobby/a.png"));
     let mut record = store.file(&file).unwrap().unwrap();
     record.fingerprint.device += 1;
-    let job = case.slot().job.unwrap();
+    let hash = case.slot().job.unwrap().hash;
     store
-        .same_content(&file, &record, &case.address, job.hash)
+        .same_content(&file, &record, &case.address, hash)
         .unwrap();
     fs::remove_file(case.home.path().join("lobby/a.png")).unwrap();
-    case.look("lobby/a.png", By::Event, 2);
-    assert_eq!(case.waits(), Some(1));
-    case.look("lobby/a.png", By::Event, 3);
+    // As a lane does that finds nothing.
+    for tick in 2..4 {
+        let job = case.slot().job.unwrap();
+        store.set_stale(&case.address, &job, false).unwrap();
+        case.look("lobby/a.png", By::Listing, tick);
+        let slot = case.slot();
+        assert_eq!(slot.job.unwrap().state, JobState::Stale);
+        let seen = store.file(&file).unwrap().unwrap().seen;
+        assert!(matches!(seen, Seen::Refused { .. }), "shown: {seen:?}");
+        assert_eq!(store.to_be_looked_at(|_| true).unwrap(), 0);
+    }
+    case.look("lobby/a.png", By::Event, 4);
     assert_eq!(case.waits(), None);
+}
+
+#[test]
+fn of_what_an_earlier_schema_recorded_nothing_comes_before_what_has_an_arrival() {
+    let case = Case::new();
+    for (name, seed) in [("lobby/a.png", 1), ("lobby/b.png", 2), ("lobby/c.png", 3)] {
+        case.put(name, seed, 9 - u64::from(seed));
+        case.look(name, By::Close, seed.into());
+        if seed == 1 {
+            case.write();
+            let (store, file) = (&case.context.store, key(name));
+            let mut record = store.file(&file).unwrap().unwrap();
+            if let Seen::Image { arrival, .. } = &mut record.seen {
+                *arrival = None;
+            }
+            let hash = ContentHash::of(&png(1));
+            store
+                .same_content(&file, &record, &case.address, hash)
+                .unwrap();
+        }
+    }
+    fs::remove_file(case.home.path().join("lobby/c.png")).unwrap();
+    case.look("lobby/c.png", By::Event, 5);
+    assert_eq!(case.waits(), Some(2));
+    fs::remove_file(case.home.path().join("lobby/b.png")).unwrap();
+    case.look("lobby/b.png", By::Event, 6);
+    assert_eq!(case.waits(), None, "the cell holds the one that is left");
 }
 
 #[test]
