@@ -114,7 +114,7 @@ async fn attend(intake: Intake, stop: CancellationToken) -> Result<(), StoreErro
         work: JoinSet::new(),
         missed: BTreeSet::new(),
         sifting: BTreeMap::new(),
-        listed: BTreeMap::new(),
+        listings: BTreeMap::new(),
     };
     loop {
         let now = Instant::now();
@@ -197,14 +197,17 @@ struct Task {
     missed: BTreeSet<MappingName>,
     /// Batches of listings being compared with the store, by mapping.
     sifting: BTreeMap<MappingName, u32>,
-    /// Listings that ended and whose findings are still being looked at.
-    listed: BTreeMap<MappingName, Listings>,
+    /// How far listings are.
+    listings: BTreeMap<MappingName, Listings>,
 }
 
-/// Listings of one mapping.
+/// Listings of one mapping, numbered from 0. What is found belongs to the one that ends next.
 struct Listings {
-    number: u64,
     route: Arc<Route>,
+    /// How many have ended.
+    ended: u64,
+    /// Of how many of those all that was found has been looked at.
+    over: u64,
     /// What the last of them met of which that is known.
     met: Option<Met>,
 }
@@ -260,10 +263,11 @@ impl Task {
                 first,
             } => {
                 let mapping = route.mapping.name.clone();
+                let listing = self.listings_of(&route).ended;
                 *self.sifting.entry(mapping.clone()).or_default() += 1;
                 let context = self.context.clone();
                 self.work.spawn_blocking(move || {
-                    let differ = sift(&context.store, &route, files, (tick, first))?;
+                    let differ = sift(&context.store, &route, files, (tick, first), listing)?;
                     if !differ.is_empty() {
                         // When that cannot be known, the listing is believed.
                         let _ = context.catch_up(&mapping);
@@ -272,16 +276,21 @@ impl Task {
                 });
             }
             Finding::Listed { route, met } => {
-                let name = route.mapping.name.clone();
-                let listings = self.listed.entry(name).or_insert(Listings {
-                    number: 0,
-                    route,
-                    met: None,
-                });
-                listings.number += 1;
+                let listings = self.listings_of(&route);
+                listings.ended += 1;
                 listings.met = met.or(listings.met.take());
             }
         }
+    }
+
+    fn listings_of(&mut self, route: &Arc<Route>) -> &mut Listings {
+        let name = route.mapping.name.clone();
+        self.listings.entry(name).or_insert_with(|| Listings {
+            route: Arc::clone(route),
+            ended: 0,
+            over: 0,
+            met: None,
+        })
     }
 
     /// A folder hangs, or goes on.
@@ -386,16 +395,23 @@ impl Task {
 
     /// Tells of listings whose findings have all been looked at, or cannot be.
     fn tell_digested(&mut self) {
-        let (settle, sifting) = (&self.settle, &self.sifting);
-        let over = self.listed.extract_if(.., |name, _| {
-            let over = sifting.get(name).is_none_or(|batches| *batches == 0);
-            over && (settle.is_stuck(name) || !settle.awaits(name))
-        });
-        for (name, Listings { number, route, met }) in over {
-            self.digested
-                .send_modify(|digested| *digested.entry(name).or_default() += number);
-            if let Some(met) = met {
-                let store = self.context.store.clone();
+        for (name, listings) in &mut self.listings {
+            let sifting = self.sifting.get(name).is_some_and(|batches| *batches > 0);
+            if sifting || listings.over == listings.ended {
+                continue;
+            }
+            let awaited = self.settle.awaited(name);
+            let awaited = awaited.filter(|_| !self.settle.is_stuck(name));
+            let over = awaited.map_or(listings.ended, |listing| listing.min(listings.ended));
+            if over == listings.over {
+                continue;
+            }
+            listings.over = over;
+            self.digested.send_modify(|digested| {
+                digested.insert(name.clone(), over);
+            });
+            if let Some(met) = listings.met.take() {
+                let (store, route) = (self.context.store.clone(), Arc::clone(&listings.route));
                 self.work.spawn_blocking(move || {
                     let gone = gone(&store, &route, &met)?;
                     Ok(Work::Pruned { route, gone })

@@ -68,7 +68,7 @@ pub struct Readers {
 
 #[derive(Debug)]
 struct Look {
-    counted: bool,
+    counted: Option<u64>,
     large: bool,
     beat: Beat,
     /// Its beats when one was last seen, and when that was.
@@ -121,7 +121,7 @@ impl Readers {
     }
 
     /// A look begins.
-    pub fn begin(&mut self, key: FileKey, counted: bool, large: bool, now: Instant) -> Beat {
+    pub fn begin(&mut self, key: FileKey, counted: Option<u64>, large: bool, now: Instant) -> Beat {
         let beat = Beat::default();
         let look = Look {
             counted,
@@ -182,10 +182,11 @@ impl Readers {
         self.stuck.contains_key(mapping)
     }
 
-    /// Whether a file of this mapping that a listing waits for is being looked at.
-    pub fn awaits(&self, mapping: &MappingName) -> bool {
-        let ours = |(key, look): (&FileKey, &Look)| look.counted && key.mapping == *mapping;
-        self.looks.iter().any(ours)
+    /// The first listing of this mapping that waits for a file that is being looked at.
+    pub fn awaited(&self, mapping: &MappingName) -> Option<u64> {
+        let looks = self.looks.iter();
+        let ours = looks.filter(|(key, _)| key.mapping == *mapping);
+        ours.filter_map(|(_, look)| look.counted).min()
     }
 }
 
@@ -228,7 +229,7 @@ mod tests {
                 if !self.readers.has(&key) && self.readers.has_room(&key.mapping, false, EACH) {
                     let beat = self
                         .readers
-                        .begin(key.clone(), true, false, self.start + at);
+                        .begin(key.clone(), Some(0), false, self.start + at);
                     self.beats.insert(key, beat);
                     begun += 1;
                 }

@@ -35,8 +35,8 @@ pub struct Due {
     pub origin: Origin,
     /// What is known of its writer.
     pub rest: Rest,
-    /// A listing waits for it.
-    pub counted: bool,
+    /// The listing of its mapping that waits for it, and with that all later ones; by its number.
+    pub counted: Option<u64>,
     /// Known to take a while to read.
     pub large: bool,
     /// How often it was put off for a look at another file.
@@ -92,8 +92,8 @@ pub struct Settle {
     waiting: HashMap<FileKey, Entry>,
     /// The same in the order in which they are due. Whether there is a reader is one question for a line.
     lines: BTreeMap<(MappingName, Size), BTreeSet<(Instant, FileKey)>>,
-    /// Of those that wait, how many a listing waits for.
-    counted: HashMap<MappingName, usize>,
+    /// Of those that wait, how many which listing waits for.
+    counted: HashMap<MappingName, BTreeMap<u64, usize>>,
     /// Of those being looked at; a change meanwhile waits until that is done.
     readers: Readers,
 }
@@ -151,7 +151,7 @@ impl Settle {
                 Hint::Changed => Origin::Found(Fingerprint::UNKNOWN),
             },
             rest: Rest::Unknown,
-            counted: false,
+            counted: None,
             large: false,
             asked: 0,
         };
@@ -204,8 +204,9 @@ impl Settle {
     }
 
     fn put(&mut self, key: FileKey, entry: Entry) {
-        if entry.due.counted {
-            *self.counted.entry(key.mapping.clone()).or_default() += 1;
+        if let Some(listing) = entry.due.counted {
+            let counted = self.counted.entry(key.mapping.clone()).or_default();
+            *counted.entry(listing).or_default() += 1;
         }
         let line = self.lines.entry(entry.line()).or_default();
         line.insert((entry.at, key.clone()));
@@ -214,10 +215,14 @@ impl Settle {
 
     fn remove(&mut self, key: &FileKey) -> Option<Entry> {
         let entry = self.waiting.remove(key)?;
-        if entry.due.counted
+        if let Some(listing) = entry.due.counted
             && let Some(counted) = self.counted.get_mut(&key.mapping)
+            && let Some(files) = counted.get_mut(&listing)
         {
-            *counted -= 1;
+            *files -= 1;
+            if *files == 0 {
+                counted.remove(&listing);
+            }
         }
         let line = entry.line();
         if let Some(paths) = self.lines.get_mut(&line) {
@@ -314,10 +319,14 @@ impl Settle {
         first.min()
     }
 
-    /// Whether a path of this mapping that a listing found still waits or is being looked at.
-    pub fn awaits(&self, mapping: &MappingName) -> bool {
+    /// The first listing of this mapping of which a path still waits or is being looked at.
+    pub fn awaited(&self, mapping: &MappingName) -> Option<u64> {
         let counted = self.counted.get(mapping);
-        self.readers.awaits(mapping) || counted.is_some_and(|counted| *counted > 0)
+        let waiting = counted.and_then(|counted| counted.keys().next().copied());
+        waiting
+            .into_iter()
+            .chain(self.readers.awaited(mapping))
+            .min()
     }
 }
 
@@ -346,7 +355,7 @@ fn merge(old: Due, new: Due) -> Due {
     // No other listing waits for what one has ceased to wait for.
     let counted = match old.origin.found() {
         Some(_) => old.counted,
-        None => old.counted || new.counted,
+        None => old.counted.or(new.counted),
     };
     let large = old.large || new.large;
     let due = match (old.origin, new.origin) {
@@ -436,7 +445,7 @@ mod tests {
                 tick: self.tick,
                 origin: Origin::Found(Fingerprint::UNKNOWN),
                 rest: Rest::Unknown,
-                counted: true,
+                counted: Some(1),
                 large: false,
                 asked: 0,
             }
@@ -623,9 +632,9 @@ mod tests {
         assert_eq!(case.pop(1), Some(("a".to_owned(), 1)));
         // It is counted for the listing all the same, until the look is over.
         let name = case.route.mapping.name.clone();
-        assert!(case.settle.awaits(&name));
+        assert_eq!(case.settle.awaited(&name), Some(1));
         case.done("a");
-        assert!(!case.settle.awaits(&name));
+        assert_eq!(case.settle.awaited(&name), None);
     }
 
     fn seen(inode: u64, mtime: i64) -> Fingerprint {
@@ -657,20 +666,40 @@ mod tests {
     }
 
     #[test]
+    fn a_listing_waits_for_what_it_found_and_not_for_what_came_later() {
+        let mut case = Case::new();
+        let name = case.route.mapping.name.clone();
+        for listing in 1..=3 {
+            let due = Due {
+                counted: Some(listing),
+                ..case.due(&listing.to_string())
+            };
+            case.found_as(due, 0, listing * 100);
+            assert_eq!(case.settle.awaited(&name), Some(1));
+        }
+        for listing in 1..=3 {
+            let (due, _) = case.settle.pop(case.at(listing * 100 + 500), EACH).unwrap();
+            assert_eq!(case.settle.awaited(&name), Some(listing), "it is looked at");
+            case.done(&due.path.to_string());
+        }
+        assert_eq!(case.settle.awaited(&name), None);
+    }
+
+    #[test]
     fn no_listing_waits_for_what_another_has_ceased_to_wait_for() {
         let mut case = Case::new();
         let name = case.route.mapping.name.clone();
         case.found("a", 60_000, 0);
-        assert!(case.settle.awaits(&name));
+        assert_eq!(case.settle.awaited(&name), Some(1));
         let (due, _) = case.settle.pop(case.at(0), EACH).unwrap();
         case.done("a");
         let unsettled = Due {
-            counted: false,
+            counted: None,
             ..due
         };
         case.settle.again(unsettled, case.at(0));
         case.found("a", 0, 100);
-        assert!(!case.settle.awaits(&name));
+        assert_eq!(case.settle.awaited(&name), None);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use notify::event::{AccessKind, EventKind};
 use notify::{RecursiveMode, Watcher};
@@ -127,6 +127,26 @@ fn what_is_written_while_the_daemon_starts_is_all_found() {
         rig.expect(&format!("B{row}"), &png(row));
     }
     rig.finish(u64::from(written));
+}
+
+/// Of a camera that makes a new file before the last one has had its quiet time.
+#[test]
+fn pictures_that_keep_coming_do_not_keep_the_first_comparison_from_its_end() {
+    let mut rig = Rig::with(|plan| {
+        plan.watch = "backend: poll, poll_interval: 100ms, settle: 2s".into();
+    });
+    rig.drop_file("B1.png", &png(1));
+    rig.start_unready();
+    let end = Instant::now() + LIMIT;
+    let mut row = 1;
+    while rig.writes() == 0 {
+        row += 1;
+        rig.drop_file(format!("C{row}.png"), &png(row));
+        rig.meanwhile(1, Duration::from_millis(200));
+        assert!(Instant::now() < end, "{row} pictures and no write");
+    }
+    rig.expect("B1", &png(1));
+    rig.stop();
 }
 
 #[test]

@@ -17,6 +17,7 @@ pub(super) fn sift(
     route: &Arc<Route>,
     files: Vec<Found>,
     (tick, first): (u64, bool),
+    listing: u64,
 ) -> Result<Vec<Due>, StoreError> {
     let places: Vec<_> = files.iter().map(|file| place(route, &file.path)).collect();
     let placed = files
@@ -36,7 +37,7 @@ pub(super) fn sift(
             Origin::Found(fingerprint)
         },
         rest: Rest::Unknown,
-        counted: true,
+        counted: Some(listing),
         large: fingerprint.size > LARGE_BYTES,
         asked: 0,
     };

@@ -181,7 +181,7 @@ pub(super) fn look_and_record(
         }
         (Looked::Unsettled(fingerprint), _) => {
             // A listing waits for one quiet time and not for a file that never rests.
-            let counted = due.counted && due.rest == Rest::Unknown;
+            let counted = due.counted.filter(|_| due.rest == Rest::Unknown);
             let due = Due {
                 rest: Rest::QuietAs(fingerprint),
                 counted,
@@ -192,7 +192,7 @@ pub(super) fn look_and_record(
         (Looked::Changed, _) => {
             let due = Due {
                 rest: Rest::Unknown,
-                counted: false,
+                counted: None,
                 ..due.clone()
             };
             Ok(Next::Again(Box::new(due)))

@@ -93,7 +93,7 @@ impl Case {
                 By::FirstListing => Origin::FoundFirst(seen),
             },
             rest: Rest::Unknown,
-            counted: true,
+            counted: Some(0),
             large: false,
             asked: 0,
         }
