@@ -221,19 +221,7 @@ fn a_full_disk_stops_the_sending_and_space_resumes_it_in_the_same_process() {
     rig.drop_file("B1.png", &png(1));
     rig.expect("B1", &png(1));
     let pid = rig.daemon().pid();
-    let filler = disk.0.join("filler");
-    // Until nothing more fits.
-    let _ = fs::write(&filler, vec![7; 5 << 20]);
-    let mut row = 1;
-    while !rig
-        .daemon()
-        .has_line(&["nothing is sent until the disk takes writes again"])
-    {
-        row += 1;
-        assert!(row < 190, "the disk does not get full");
-        rig.drop_file(format!("B{row}.png"), &png(row));
-        rig.meanwhile(1, std::time::Duration::from_millis(200));
-    }
+    let (filler, row) = fill(&rig, &disk);
     fs::remove_file(filler).unwrap();
     rig.daemon().wait_line(&["the disk takes writes again"]);
     for row in 1..=row {

@@ -231,8 +231,8 @@ fn of_a_file_that_is_mounted_alone_the_refresh_token_is_not_spent() {
     rig.stop();
 }
 
-#[test]
-fn an_answer_that_the_disk_does_not_take_outlives_a_reload() {
+/// A rig whose daemon has a refreshed token that the disk did not take.
+fn unstored() -> Rig {
     let mut rig = rig(&[]);
     rig.sandbox().hold(&[Endpoint::UserToken]);
     rig.start();
@@ -244,6 +244,12 @@ fn an_answer_that_the_disk_does_not_take_outlives_a_reload() {
     rig.sandbox().release();
     rig.expect("B2", &png(1));
     rig.warned(&["could not be written to", "it is kept in memory"]);
+    rig
+}
+
+#[test]
+fn an_answer_that_the_disk_does_not_take_outlives_a_reload() {
+    let mut rig = unstored();
     // The API is called in another way.
     rig.plan.feishu.push("request_timeout: 20s".into());
     rig.reload();
@@ -263,20 +269,9 @@ fn an_answer_that_the_disk_does_not_take_outlives_a_reload() {
 #[case::the_disk_takes_it(true)]
 #[case::it_does_not(false)]
 fn an_answer_that_the_disk_did_not_take_is_tried_once_more_at_the_end(#[case] takes: bool) {
-    let mut rig = rig(&[]);
-    rig.sandbox().hold(&[Endpoint::UserToken]);
-    rig.start();
-    rig.drop_file("B2.png", &png(1));
-    rig.wait_held();
-    // The rename finds nothing.
-    let new = rig.path(".token.new");
-    fs::remove_file(&new).unwrap();
-    fs::create_dir(&new).unwrap();
-    rig.sandbox().release();
-    rig.expect("B2", &png(1));
-    rig.warned(&["could not be written to", "it is kept in memory"]);
+    let mut rig = unstored();
     if takes {
-        fs::remove_dir(&new).unwrap();
+        fs::remove_dir(rig.path(".token.new")).unwrap();
     }
     let ended = rig.stop();
     assert_eq!(stored(&rig)["refresh_token"] != FIRST, takes);
@@ -285,17 +280,7 @@ fn an_answer_that_the_disk_did_not_take_is_tried_once_more_at_the_end(#[case] ta
 
 #[test]
 fn whoever_has_the_turn_with_the_tokens_file_holds_up_no_end() {
-    let mut rig = rig(&[]);
-    rig.sandbox().hold(&[Endpoint::UserToken]);
-    rig.start();
-    rig.drop_file("B2.png", &png(1));
-    rig.wait_held();
-    // The rename finds nothing.
-    fs::remove_file(rig.path(".token.new")).unwrap();
-    fs::create_dir(rig.path(".token.new")).unwrap();
-    rig.sandbox().release();
-    rig.expect("B2", &png(1));
-    rig.warned(&["could not be written to", "it is kept in memory"]);
+    let mut rig = unstored();
     let folder = fs::File::open(rig.path("")).unwrap();
     folder.lock().unwrap();
     let ended = rig.stop();
