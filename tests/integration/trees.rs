@@ -486,7 +486,7 @@ fn it_is_ready_after_a_minute_while_a_folder_is_still_compared() {
     });
     fs::create_dir(rig.path("slow")).unwrap();
     let manner = Manner::Slow(Duration::from_secs(1));
-    let slow = Fuse::mount(rig.path("slow"), manner, pictures(1..=200));
+    let slow = Fuse::mount(rig.path("slow"), manner, pictures(1..=400));
     rig.drop_file("B1.png", &png(1));
     let begun = Instant::now();
     rig.start_unready();
