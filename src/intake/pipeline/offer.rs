@@ -110,7 +110,7 @@ pub(super) fn to_look_at_first(
     address: &SlotAddress,
     found: &Fingerprint,
 ) -> Result<Option<FileKey>, StoreError> {
-    if due.asked >= ASKED_MOST {
+    if !matches!(due.origin, Origin::FoundFirst(_)) || due.asked >= ASKED_MOST {
         return Ok(None);
     }
     let slot = context.store.slot(address)?;
